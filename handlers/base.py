@@ -1,0 +1,105 @@
+"""The plug-in interface of a handler type.
+
+A handler is made, prepared (models loaded, warmed up), executed once per frame and finished, all in one thread of
+a process of its own. `config/handlers/*.json` names its class as "module:Class".
+"""
+
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+
+def Range(low: float, high: float) -> Meta:  # noqa: N802 - reads as a type in annotations
+    """Bounds of a parameter, both included."""
+    return Meta(ge=low, le=high)
+
+
+class Params(Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of a handler's parameters: defaults and bounds are the struct's own."""
+
+
+class FrameError(Exception):
+    """This frame cannot be handled (its own fault); the result is `failed` and the handler lives on."""
+
+
+class EndOfSource(Exception):  # noqa: N818 - an event, not an error
+    """The source has no more frames."""
+
+
+class Unavailable(Exception):  # noqa: N818 - a state
+    """This handler type cannot run here; the message is the reason, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a handler may know of where it runs. Paths are absolute."""
+
+    model_path: Path
+    gallery_path: Path | None = None
+    node_id: int = 0
+    session_id: int = 0
+    handler_id: int = 0
+    allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+
+
+P = TypeVar("P", bound=Params)
+
+
+class Handler(Generic[P]):
+    """Base of handlers: `execute` takes one value per input and returns one per output (a tuple for several).
+
+    Returning None ends the frame here (status `ok`, `ended_by`); raising FrameError fails the frame.
+    """
+
+    params_type: ClassVar[type[Params]] = Params
+    inputs: ClassVar[tuple[Any, ...]] = ()
+    outputs: ClassVar[tuple[Any, ...]] = ()
+    stateful: ClassVar[bool] = False  # results depend on earlier frames: cannot be replicated
+    max_batch: ClassVar[int] = 1  # above 1: execute_batch is called with up to so many waiting frames
+
+    def __init__(self, params: P, context: Context) -> None:
+        self.params = params
+        self.context = context
+
+    def prepare(self) -> None:
+        """Load models and warm up. Raises Unavailable when something is missing."""
+
+    def execute(self, *inputs: Any) -> Any:
+        """Handle one frame."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Release what prepare took."""
+
+    @classmethod
+    def check(cls, params: Any, context: Context) -> None:
+        """Raise Unavailable when this type cannot run here with *params*: cheap, loads nothing, no heavy import."""
+
+
+class Source(Handler[P]):
+    """A handler without inputs: it makes the frames."""
+
+    def read(self) -> Any:
+        """Return the next value of output 0; blocks until there is one. Raises EndOfSource."""
+        raise NotImplementedError
+
+
+def load_class(name: str) -> type[Handler[Any]]:
+    """Return the class that "module:Class" names. Raises Unavailable with the reason."""
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise Unavailable(f"cannot load {name!r}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, Handler)):
+        raise Unavailable(f"{name!r} is not a Handler")
+    return found
+
+
+def read_params(cls: type[Handler[Any]], params: dict[str, Any]) -> Params:
+    """Return *params* as the handler's struct. Raises msgspec.ValidationError with the path of the fault."""
+    return msgspec.convert(params, cls.params_type, strict=True)

@@ -1,0 +1,1 @@
+"""The node agent: runs handlers as processes and moves frames between them."""

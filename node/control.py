@@ -1,0 +1,191 @@
+"""What the agent and its child processes (gateway, handlers) say to each other.
+
+One pipe per child, made by multiprocessing; MessagePack messages in both directions, never pickle. The end of the
+pipe is the end of the child: a child whose agent died leaves at once.
+
+    agent ── Attach, Detach, Configure, ... ──▶ child
+    agent ◀── Ready, Telemetry, ... ────────── child      (Telemetry each FLUSH_PERIOD_S, in batches)
+"""
+
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from wire.messages import Books, PacketInfo, SessionPlan
+
+FLUSH_PERIOD_S = 0.5  # how often a child hands over its telemetry
+
+
+class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """Base of all messages."""
+
+
+# --- to a handler's process ---------------------------------------------------------------------------
+
+
+class Configure(Message, kw_only=True, tag="configure"):
+    """The first message, and again after every change of plan: routes and epochs may differ, the handler not."""
+
+    plan: SessionPlan
+    running: bool
+
+
+class SetRunning(Message, kw_only=True, tag="set_running"):
+    """Start or stop a source; other handlers just see no frames."""
+
+    running: bool
+
+
+# --- to the gateway -----------------------------------------------------------------------------------
+
+
+class Attach(Message, kw_only=True, tag="attach"):
+    """Hold this session, or change it to this plan. Answered by Attached."""
+
+    session_id: int
+    plan: SessionPlan
+    state: str  # initialized | running | stopped
+
+
+class SetState(Message, kw_only=True, tag="set_state"):
+    """A session is initialized, running or stopped: frames are taken only while it runs."""
+
+    session_id: int
+    state: str
+
+
+class Detach(Message, kw_only=True, tag="detach"):
+    """Forget a session; waiting clients get 404, books are removed."""
+
+    session_id: int
+
+
+class HandlerLost(Message, kw_only=True, tag="handler_lost"):
+    """A local handler died and a new process is ready: the entry must send unanswered frames again."""
+
+    session_id: int
+    handler_id: int
+    blame: int | None = None  # sequence of the frame it died with
+
+
+class HandlerGaveUp(Message, kw_only=True, tag="handler_gave_up"):
+    """A local handler cannot be kept alive: frames in flight fail with this reason."""
+
+    session_id: int
+    handler_id: int
+    reason: str
+
+
+class Shutdown(Message, kw_only=True, tag="shutdown"):
+    """Take no more frames, finish those in flight within *patience* seconds, then answer Drained and exit."""
+
+    patience: float = 10.0
+
+
+# --- from a child -------------------------------------------------------------------------------------
+
+
+class Ready(Message, kw_only=True, tag="ready"):
+    """The handler has prepared, or the gateway listens."""
+
+    load_ms: float = 0.0
+
+
+class Failed(Message, kw_only=True, tag="failed"):
+    """The handler could not prepare: for good when it is Unavailable."""
+
+    reason: str
+    for_good: bool = False
+
+
+class Attached(Message, kw_only=True, tag="attached"):
+    """The gateway holds the session at this epoch."""
+
+    session_id: int
+    epoch: int
+
+
+class LinkStats(Struct, frozen=True, array_like=True):
+    """What this process sent to another node since its last message."""
+
+    target_node_id: int
+    frames: int
+    bytes: int
+    send_ms: float  # sum
+
+
+class SessionStats(Message, kw_only=True, tag="session_stats"):
+    """A gateway's view of a session whose entry it is."""
+
+    session_id: int
+    books: Books
+    latency_ms: dict[str, float] = {}
+    fps: float | None = None
+    source_ended: bool = False
+
+
+class Telemetry(Message, kw_only=True, tag="telemetry"):
+    """What happened in the child since its last message."""
+
+    packets: list[PacketInfo] = []
+    packets_lost: int = 0  # events that did not fit the bounded buffer
+    links: list[LinkStats] = []
+    frames: int = 0  # a handler's executed frames
+    service_ms: float = 0.0  # sum of their service times
+    queue_size: int = 0
+    sessions: list[SessionStats] = []
+
+
+class Drained(Message, kw_only=True, tag="drained"):
+    """Answer to Shutdown."""
+
+    in_flight: int = 0
+
+
+ToHandler = Configure | SetRunning | Shutdown
+ToGateway = Attach | SetState | Detach | HandlerLost | HandlerGaveUp | Shutdown
+FromChild = Ready | Failed | Attached | Telemetry | Drained
+
+_encoder = msgspec.msgpack.Encoder()
+to_handler = msgspec.msgpack.Decoder(ToHandler)
+to_gateway = msgspec.msgpack.Decoder(ToGateway)
+from_child = msgspec.msgpack.Decoder(FromChild)
+
+
+def send(pipe: Connection, message: Message) -> None:
+    """Send *message*. Raises OSError when the other end is gone. One thread at a time per pipe."""
+    pipe.send_bytes(_encoder.encode(message))
+
+
+def receive(pipe: Connection, decoder: "msgspec.msgpack.Decoder[Any]") -> Any:
+    """Return the next message; blocks. Raises EOFError or OSError when the other end is gone."""
+    return decoder.decode(pipe.recv_bytes())
+
+
+# --- how a child is started (arguments of the multiprocessing target) -----------------------------------
+
+
+class ChildSettings(Struct, frozen=True, kw_only=True):
+    """What gateway and handler processes share. Paths are absolute strings."""
+
+    node_id: int
+    channel_name: str  # names this agent's shared memory: unique per agent on the machine
+    run_path: str  # the agent's own folder: channel root, books, progress files
+    max_frame_bytes: int
+    packet_sample: float = 1.0  # share of frames whose packet_info is kept, 0-1
+    token: str | None = None  # bearer token of the data port; None: open (loopback only)
+    cpus: list[int] = []  # cores that handlers may use; empty: all
+
+
+class HandlerSettings(Struct, frozen=True, kw_only=True):
+    """What a handler's process needs beside its first Configure."""
+
+    session_id: int
+    handler_id: int
+    class_name: str  # "module:Class"
+    params: dict[str, Any]
+    model_path: str
+    gallery_path: str | None
+    port_counts: dict[int, tuple[int, int]]  # handler_type -> (inputs, outputs), for wire.graph.Topology

@@ -1,0 +1,1 @@
+"""What two processes must agree on: settings, messages, packets, graphs, problems, tables."""

@@ -1,0 +1,339 @@
+"""The JSON bodies of the control APIs: one struct each. Decoding validates; unknown members are errors."""
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+Epoch = Annotated[int, Meta(ge=0, le=2**53)]
+
+
+class Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
+    """Base of all bodies."""
+
+
+# --- graphs -------------------------------------------------------------------------------------------
+
+
+class HandlerSpec(Body, kw_only=True):
+    """One step of a graph."""
+
+    handler_id: Id
+    handler_name: str = ""
+    handler_type: Id
+    params: dict[str, Any] = {}
+    node_id: Id | None = None  # pinned there by the service file
+
+
+class Encoding(StrEnum):
+    """How pictures travel over a hop."""
+
+    RAW, JPEG = "raw", "jpeg"
+
+
+class Link(Body, kw_only=True):
+    """From an output of one handler to an input of another."""
+
+    source_handler: Id
+    source_output: Id = 0
+    target_handler: Id
+    target_input: Id = 0
+    encoding: Encoding = Encoding.RAW
+
+
+class ResultSpec(Body, kw_only=True):
+    """An output whose data become part of the session's result."""
+
+    handler_id: Id
+    output: Id = 0
+    on_demand: bool = False  # made only for frames whose picture is wanted
+
+
+class Graph(Body, kw_only=True):
+    """Handlers, links and the outputs that make the result (see wire.graph)."""
+
+    handlers: list[HandlerSpec]
+    links: list[Link] = []
+    results: list[ResultSpec] = []
+
+
+# --- node agent: PUT /sessions/<id> -------------------------------------------------------------------
+
+
+class Delivery(StrEnum):
+    """What a full window does: the client waits, or the oldest waiting frame is dropped."""
+
+    LOSSLESS, LIVE = "lossless", "live"
+
+
+class Route(Body, kw_only=True):
+    """Where one replica of a handler runs."""
+
+    node_id: Id
+    url: str  # base of that node's data port, e.g. http://10.0.0.5:9100
+
+
+class Entry(Body, kw_only=True):
+    """The gateway that numbers the frames, and where they go first."""
+
+    node_id: Id
+    url: str  # base of the entry node's data port
+    key: str  # unguessable part of the session's URLs
+    handler_id: Id  # receives the client's frames; for a source (no inputs) the handler that makes them
+
+
+class SessionPlan(Body, kw_only=True):
+    """All that a node must know to hold its part of a session."""
+
+    epoch: Epoch
+    accept_from: Epoch  # oldest epoch still welcome
+    graph: Graph
+    local: list[Id]
+    routes: dict[Id, list[Route]]
+    entry: Entry
+    results: list[ResultSpec]
+    delivery: Delivery = Delivery.LOSSLESS
+    window: Annotated[int, Meta(ge=1, le=1024)] = 16
+
+
+class Running(StrEnum):
+    """State of a session on a node, and what a coordinator wants of it."""
+
+    PREPARING, INITIALIZED, RUNNING, STOPPED, FAILED = "preparing", "initialized", "running", "stopped", "failed"
+
+
+class Books(Body, kw_only=True):
+    """A session's accounts: frames_in = delivered + sum(dropped) + in_flight, always."""
+
+    frames_in: int = 0
+    delivered: int = 0
+    dropped: dict[str, int] = {}  # reason -> frames
+    in_flight: int = 0
+    resent: int = 0
+    next_sequence: int = 0
+
+
+class HandlerStatus(Body, kw_only=True):
+    """A handler's process on a node."""
+
+    handler_id: Id
+    state: str  # starting | running | backoff | failed
+    pid: int | None = None
+    restarts: int = 0
+    frames: int = 0
+    service_ms: float | None = None  # mean of the last period
+    queue_size: int = 0
+    reason: str | None = None
+
+
+class NodeSession(Body, kw_only=True):
+    """GET /sessions/<id> of a node; also part of the heartbeat."""
+
+    session_id: Id
+    epoch: Epoch
+    state: Running
+    entry: bool  # this node's gateway is the entry
+    handlers: list[HandlerStatus] = []
+    books: Books | None = None  # of the entry node only
+    latency_ms: dict[str, float] = {}  # p50, p95, p99 over the last results; entry node only
+    fps: float | None = None  # entry node only
+    source_ended: bool = False
+    reason: str | None = None
+
+
+# --- heartbeat ----------------------------------------------------------------------------------------
+
+
+class HandlerAvailability(Body, kw_only=True):
+    """One handler type on one node."""
+
+    handler_type: Id
+    name: str
+    available: bool
+    reason: str | None = None  # why not
+
+
+class Gpu(Body, kw_only=True):
+    """A GPU as NVML sees it."""
+
+    gpu_id: int
+    name: str
+    mem_total: int  # MiB
+
+
+class Hardware(Body, kw_only=True):
+    """What a node has."""
+
+    cpus: int
+    mem_total: int  # MiB
+    gpus: list[Gpu] = []
+
+
+class Load(Body, kw_only=True):
+    """A node's load, sampled just before the heartbeat."""
+
+    cpu_util: float  # %, 0-100, of the whole node
+    mem_util: float  # %
+
+
+class Heartbeat(Body, kw_only=True):
+    """POST /nodes/<id>/heartbeat."""
+
+    node_id: Id
+    node_name: str
+    boot_id: str
+    control_url: str
+    data_url: str
+    zone: str = ""
+    labels: list[str] = []
+    handlers: list[HandlerAvailability] = []
+    hardware: Hardware
+    load: Load
+    sessions: list[NodeSession] = []
+    timestamp: float  # s since the epoch, by the node's clock
+    leaving: bool = False  # the agent is shutting down in order
+
+
+class WantedSession(Body, kw_only=True):
+    """A session that a node should hold."""
+
+    session_id: Id
+    epoch: Epoch
+    state: Running  # initialized, running or stopped
+    plan: SessionPlan | None = None  # given when the node does not hold this epoch
+
+
+class HeartbeatAnswer(Body, kw_only=True):
+    """The sessions that a node should hold; it ends others after 10 s."""
+
+    sessions: list[WantedSession] = []
+
+
+# --- coordinator: POST /sessions ----------------------------------------------------------------------
+
+
+class Minimize(StrEnum):
+    LATENCY, COST, ENERGY = "latency", "cost", "energy"
+
+
+class Maximize(StrEnum):
+    THROUGHPUT, ACCURACY = "throughput", "accuracy"
+
+
+class Objective(Body, kw_only=True):
+    """What to optimise, and what must hold."""
+
+    minimize: Minimize | None = None
+    maximize: Maximize | None = None
+    max_latency_ms: Annotated[float, Meta(gt=0)] | None = None
+    min_accuracy: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_fps: Annotated[float, Meta(gt=0)] | None = None
+
+
+class SessionRequest(Body, kw_only=True):
+    """POST /sessions."""
+
+    service: str | int
+    variant: str | None = None
+    algorithm: str | None = None
+    objective: Objective | None = None
+    pin: dict[Id, int | list[int]] = {}
+    replicas: dict[Id, Annotated[int, Meta(ge=1, le=64)]] = {}
+    labels: list[str] = []
+    entry_node: Id | None = None
+    params: dict[Id, dict[str, Any]] = {}
+    delivery: Delivery = Delivery.LOSSLESS
+    window: Annotated[int, Meta(ge=1, le=1024)] = 16
+    priority: int = 0
+    start: bool = True
+
+
+# --- results (what clients get) -----------------------------------------------------------------------
+
+
+class FrameStatus(StrEnum):
+    OK, DROPPED, FAILED = "ok", "dropped", "failed"
+
+
+# --- collector: POST /reports -------------------------------------------------------------------------
+
+Percent = Annotated[float, Meta(ge=0)]  # of one core for processes, hence no upper bound
+Timestamp = Annotated[float, Meta(ge=0, le=1e11)]
+
+
+class SysInfo(Body, kw_only=True):
+    """One row of sys_info; the fields are the columns (node_id comes from the report)."""
+
+    timestamp: Timestamp
+    cpu_util: Percent
+    mem_total: Annotated[int, Meta(ge=0)]  # MiB
+    mem_util: Percent
+    gpu_util: int | None = None  # %, mean over GPUs
+    gpu_mem_util: int | None = None  # %, mean
+    gpu_clock: int | None = None  # MHz, mean
+    gpu_power: int | None = None  # W, sum
+
+
+class GpuInfo(Body, kw_only=True):
+    """One row of gpu_info."""
+
+    timestamp: Timestamp
+    gpu_id: Id
+    gpu_util: int
+    gpu_mem_util: int
+    gpu_clock: int
+    gpu_power: int
+
+
+class ProcInfo(Body, kw_only=True):
+    """One row of proc_info."""
+
+    timestamp: Timestamp
+    session_id: Id
+    handler_id: Id
+    cpu_util: Percent  # % of one core
+    mem_util: Percent
+    gpu_util: int | None = None
+    gpu_mem_util: int | None = None
+    queue_size: int = 0
+    frames: int = 0
+    service_ms: float | None = None  # mean of the period
+
+
+class PacketEvent(StrEnum):
+    START, END, SENT, RECV = "start", "end", "sent", "recv"
+
+
+class PacketInfo(Body, kw_only=True):
+    """One row of packet_info."""
+
+    timestamp: Timestamp  # by the clock of the node that saw the event
+    session_id: Id
+    handler_id: Id
+    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    event: PacketEvent
+    size: Annotated[int, Meta(ge=0)] | None = None  # bytes on the wire, for sent and recv
+
+
+class LinkInfo(Body, kw_only=True):
+    """One row of link_info: what this node sent to another in a period."""
+
+    timestamp: Timestamp
+    target_node_id: Id
+    frames: Annotated[int, Meta(ge=0)]
+    bytes: Annotated[int, Meta(ge=0)]
+    send_ms: Annotated[float, Meta(ge=0)]  # mean per frame, from first byte to the 202
+
+
+class Report(Body, kw_only=True):
+    """POST /reports."""
+
+    node_id: Id
+    boot_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    report_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    sys_info: list[SysInfo] = []
+    proc_info: list[ProcInfo] = []
+    packet_info: list[PacketInfo] = []
+    link_info: list[LinkInfo] = []
+    gpu_info: list[GpuInfo] = []
