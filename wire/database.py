@@ -41,7 +41,7 @@ _SQLITE_NOT_NOW = {
 }
 
 
-class DatabaseAway(Exception):  # noqa: N818 - a state
+class DatabaseAway(Exception):
     """The database cannot be used now; the message names it and says why."""
 
 

@@ -258,7 +258,11 @@ class FrameStatus(StrEnum):
 
 # --- collector: POST /reports -------------------------------------------------------------------------
 
-Percent = Annotated[float, Meta(ge=0)]  # of one core for processes, hence no upper bound
+# Upper bounds are those of the columns: what decodes fits into the database.
+Percent = Annotated[float, Meta(ge=0, le=1e9)]  # of one core for processes, hence over 100
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+BigCount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Timestamp = Annotated[float, Meta(ge=0, le=1e11)]
 
 
@@ -267,12 +271,12 @@ class SysInfo(Body, kw_only=True):
 
     timestamp: Timestamp
     cpu_util: Percent
-    mem_total: Annotated[int, Meta(ge=0)]  # MiB
+    mem_total: Count  # MiB
     mem_util: Percent
-    gpu_util: int | None = None  # %, mean over GPUs
-    gpu_mem_util: int | None = None  # %, mean
-    gpu_clock: int | None = None  # MHz, mean
-    gpu_power: int | None = None  # W, sum
+    gpu_util: Count | None = None  # %, mean over GPUs
+    gpu_mem_util: Count | None = None  # %, mean
+    gpu_clock: Count | None = None  # MHz, mean
+    gpu_power: Count | None = None  # W, sum
 
 
 class GpuInfo(Body, kw_only=True):
@@ -280,10 +284,10 @@ class GpuInfo(Body, kw_only=True):
 
     timestamp: Timestamp
     gpu_id: Id
-    gpu_util: int
-    gpu_mem_util: int
-    gpu_clock: int
-    gpu_power: int
+    gpu_util: Count
+    gpu_mem_util: Count
+    gpu_clock: Count
+    gpu_power: Count
 
 
 class ProcInfo(Body, kw_only=True):
@@ -294,11 +298,11 @@ class ProcInfo(Body, kw_only=True):
     handler_id: Id
     cpu_util: Percent  # % of one core
     mem_util: Percent
-    gpu_util: int | None = None
-    gpu_mem_util: int | None = None
-    queue_size: int = 0
-    frames: int = 0
-    service_ms: float | None = None  # mean of the period
+    gpu_util: Count | None = None
+    gpu_mem_util: Count | None = None
+    queue_size: Count = 0
+    frames: Count = 0
+    service_ms: Milliseconds | None = None  # mean of the period
 
 
 class PacketEvent(StrEnum):
@@ -311,9 +315,9 @@ class PacketInfo(Body, kw_only=True):
     timestamp: Timestamp  # by the clock of the node that saw the event
     session_id: Id
     handler_id: Id
-    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    sequence: BigCount
     event: PacketEvent
-    size: Annotated[int, Meta(ge=0)] | None = None  # bytes on the wire, for sent and recv
+    size: Count | None = None  # bytes on the wire, for sent and recv
 
 
 class LinkInfo(Body, kw_only=True):
@@ -321,9 +325,9 @@ class LinkInfo(Body, kw_only=True):
 
     timestamp: Timestamp
     target_node_id: Id
-    frames: Annotated[int, Meta(ge=0)]
-    bytes: Annotated[int, Meta(ge=0)]
-    send_ms: Annotated[float, Meta(ge=0)]  # mean per frame, from first byte to the 202
+    frames: Count
+    bytes: BigCount
+    send_ms: Milliseconds  # mean per frame, from first byte to the 202
 
 
 class Report(Body, kw_only=True):
@@ -331,7 +335,7 @@ class Report(Body, kw_only=True):
 
     node_id: Id
     boot_id: Annotated[str, Meta(min_length=1, max_length=64)]
-    report_id: Annotated[int, Meta(ge=0, le=2**63 - 1)]
+    report_id: BigCount
     sys_info: list[SysInfo] = []
     proc_info: list[ProcInfo] = []
     packet_info: list[PacketInfo] = []
