@@ -1,0 +1,105 @@
+"""What must hold between the keys of a configuration, beyond each value's own kind."""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from wire.ini import Reader
+from wire.kinds import is_loopback
+
+if TYPE_CHECKING:
+    from wire.settings import Settings
+
+SECRETS = {"security": ("token", "token_file"), "database": ("db_passwd", "db_passwd_file")}
+
+
+def resolve_secrets(reader: Reader, section: str, values: dict[str, Any]) -> dict[str, Any]:
+    """Return *values* with a secret that lies in a file read from there."""
+    if section not in SECRETS:
+        return values
+    key, file_key = SECRETS[section]
+    path: Path | None = values[file_key]
+    if path is None or values.get("db_engine") == "sqlite":
+        return values
+    if values[key] is not None:
+        reader.fault(section, file_key, f"is given, and {key} too", "one of the two")
+        return values
+    return values | {key: _secret(reader, section, file_key, path)}
+
+
+def _secret(reader: Reader, section: str, key: str, path: Path) -> str | None:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+        mode = path.stat().st_mode
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
+        reader.fault(section, key, f"cannot read {path}: {reason}")
+        return None
+    if mode & stat.S_IROTH:
+        reader.fault(section, key, f"{path} can be read by everybody (chmod 600 it)")
+    if not text or "\n" in text:
+        reader.fault(section, key, f"{path} does not hold one line")
+        return None
+    return text
+
+
+def check_rules(settings: "Settings", reader: Reader) -> None:
+    """Note on *reader* what does not fit together in *settings*."""
+    if not any((settings.coordinator, settings.collector, settings.nodes)) and not reader.faults:
+        reader.fault("", "", "no daemon to start", "[coordinator], [collector], [node] or several [node NAME]")
+    _check_addresses(settings, reader)
+    _check_ports(settings, reader)
+    _check_nodes(settings, reader)
+    _check_database(settings, reader)
+
+
+def _check_addresses(settings: "Settings", reader: Reader) -> None:
+    if settings.security.token is not None:
+        return
+    bound = {(section, key): addr for section, key, addr, _ in _listeners(settings)}
+    for (section, key), addr in bound.items():
+        if not is_loopback(addr):
+            problem = f"{addr} is not loopback, and no [security] token is configured: anybody could use it"
+            reader.fault(section, key, problem, "127.0.0.1, ::1 or localhost without a token")
+
+
+def _listeners(settings: "Settings") -> Iterator[tuple[str, str, str, int]]:
+    """Yield section, the address's key, address and port of each listening socket."""
+    if settings.coordinator:
+        yield "coordinator", "coordinator_addr", settings.coordinator.coordinator_addr, settings.coordinator.coordinator_port
+    if settings.collector:
+        yield "collector", "collector_addr", settings.collector.collector_addr, settings.collector.collector_port
+    for node in settings.nodes:
+        key = "node_addr" if node.listen_addr == node.node_addr else "listen_addr"
+        yield node.section, key, node.listen_addr, node.node_port
+        yield node.section, key, node.listen_addr, node.data_port
+
+
+def _check_ports(settings: "Settings", reader: Reader) -> None:
+    taken: dict[tuple[str, int], str] = {}
+    for section, _, addr, port in _listeners(settings):
+        if port and (addr, port) in taken:
+            reader.fault(section, "", f"port {port} of {addr} is taken by [{taken[addr, port]}]", "each port once, or 0")
+        taken.setdefault((addr, port), section)
+
+
+def _check_nodes(settings: "Settings", reader: Reader) -> None:
+    cores = os.cpu_count() or 1
+    seen: dict[int, str] = {}
+    for node in settings.nodes:
+        if node.node_id in seen:
+            reader.fault(node.section, "node_id", f"{node.node_id} is taken by [{seen[node.node_id]}]", "each id once")
+        seen.setdefault(node.node_id, node.section)
+        if node.cpus and node.cpus[-1] >= cores:
+            reader.fault(node.section, "cpus", f"there is no core {node.cpus[-1]}", f"0 to {cores - 1}")
+
+
+def _check_database(settings: "Settings", reader: Reader) -> None:
+    database = settings.database
+    if database is None or database.db_engine != "mysql":
+        return
+    for key in ("db_user", "db_schema"):
+        if not getattr(database, key):
+            reader.fault("database", key, "is missing", "a name; mysql needs one")
