@@ -177,6 +177,8 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
     packet_sample: float = 1.0  # share of frames whose packet_info is kept, 0-1
     token: str | None = None  # bearer token of the data port; None: open (loopback only)
     cpus: list[int] = []  # cores that handlers may use; empty: all
+    port_counts: dict[int, tuple[int, int]] = {}  # handler_type -> (inputs, outputs), for wire.graph.Topology
+    output_types: dict[int, list[str]] = {}  # handler_type -> type names of its outputs, as in config/handlers
 
 
 class HandlerSettings(Struct, frozen=True, kw_only=True):
@@ -188,4 +190,3 @@ class HandlerSettings(Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     model_path: str
     gallery_path: str | None
-    port_counts: dict[int, tuple[int, int]]  # handler_type -> (inputs, outputs), for wire.graph.Topology

@@ -129,6 +129,7 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 
 _decoder = msgspec.msgpack.Decoder(Header)
 _encoder = msgspec.msgpack.Encoder()
+_PADDING = bytes(ALIGNMENT)
 
 
 class Packet:
@@ -152,30 +153,32 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
     header.buffers is filled in here. Send the pieces with `sendmsg`, or copy them into a slot.
     """
     sizes = [memoryview(b).nbytes for b in buffers]
-    head = _encode_head(header, sizes)
-    pieces: list[Buffer] = [head]
-    position = len(head)
+    pieces: list[Buffer] = [encode_head(header, sizes, head_room(header, sizes) if sizes else 0)]
     for buffer, size in zip(buffers, sizes, strict=True):
-        pad = -position % ALIGNMENT
-        if pad:
-            pieces.append(bytes(pad))
         pieces.append(buffer)
-        position += pad + size
+        if size % ALIGNMENT:
+            pieces.append(_PADDING[: -size % ALIGNMENT])
+    if len(pieces) > 1 and sizes[-1] % ALIGNMENT:
+        pieces.pop()  # nothing follows the last buffer
     return pieces
 
 
-def _encode_head(header: Header, sizes: Sequence[int]) -> bytes:
-    """Return length and header. Offsets depend on the header's length, so it is padded to a fixed point."""
-    room = -(-(len(_encoder.encode(header)) + 4 + 24 * len(sizes) + 16) // ALIGNMENT) * ALIGNMENT
+def head_room(header: Header, sizes: Sequence[int]) -> int:
+    """Return the bytes to keep before the first buffer: enough for any sequence, and for the table of buffers."""
+    return -(-(4 + len(_encoder.encode(header)) + 16 + 24 * len(sizes)) // ALIGNMENT) * ALIGNMENT
+
+
+def encode_head(header: Header, sizes: Sequence[int], room: int) -> bytes:
+    """Return length, header and padding up to *room* bytes (0: no padding). Raises PacketError when it is too long."""
     offset, table = room, []
     for size in sizes:
         table.append((offset, size))
         offset += size + (-size % ALIGNMENT)
     body = _encoder.encode(msgspec.structs.replace(header, buffers=table))
-    if len(body) > MAX_HEADER:
-        raise PacketError(f"header of {len(body)} bytes is over {MAX_HEADER}")
+    if len(body) > MAX_HEADER or (room and 4 + len(body) > room):
+        raise PacketError(f"header of {len(body)} bytes is over {room or MAX_HEADER}")
     head = len(body).to_bytes(4, "little") + body
-    return head + bytes(room - len(head)) if sizes else head
+    return head.ljust(room, b"\0")
 
 
 def total(pieces: Sequence[Buffer]) -> int:

@@ -1,0 +1,218 @@
+"""Shared memory between the processes of a node: the only module that knows iceoryx2.
+
+    sender process                              receiver process
+    Outlet.loan(n) ─▶ Slot (write) ─▶ send()    Inbox.receive(timeout) ─▶ memoryview (no copy)
+         publisher + notifier  ───── queue of `depth` slots, bounded ─────▶ subscriber + listener
+
+One inbox per receiver, any number of senders. A full or absent inbox refuses (`send` returns False): nothing is
+dropped in silence, nobody blocks. A view that the receiver holds keeps its slot; all slots of a killed process are
+taken back by `Channel.sweep_dead`. Payload bytes are written once by the sender and read in place.
+"""
+
+import contextlib
+import ctypes
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import iceoryx2 as iox
+
+MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
+MAX_RECEIVERS = 2  # the living one, and a dead one not yet swept
+INITIAL_SLOT = 4096  # bytes; grows by powers of two as frames do
+SHM = Path("/dev/shm")
+
+iox.set_log_level(iox.LogLevel.Fatal)
+
+
+class ChannelError(OSError):
+    """Shared memory cannot be had; the message says what and why."""
+
+
+class Slot:
+    """Room in shared memory for one packet: write into `view`, then `send`. Dropping it gives it back."""
+
+    __slots__ = ("_outlet", "_sample", "view")
+
+    def __init__(self, outlet: "Outlet", sample: Any, size: int) -> None:
+        self._outlet = outlet
+        self._sample = sample
+        self.view: memoryview = _view(sample, size)
+
+    def send(self) -> bool:
+        """Hand the packet over. Returns False when the inbox is full or nobody listens."""
+        sample, self._sample, self.view = self._sample, None, memoryview(b"")
+        return self._outlet.publish(sample)
+
+
+class Outlet:
+    """The sending end of one inbox. Safe to use from several threads."""
+
+    def __init__(self, publisher: Any, notifier: Any, address: str) -> None:
+        self._publisher = publisher
+        self._notifier = notifier
+        self._lock = threading.Lock()
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"<Outlet {self.address}>"
+
+    def loan(self, size: int) -> Slot | None:
+        """Return room for *size* bytes, or None when every slot is in use. Raises ChannelError."""
+        with self._lock:
+            try:
+                return Slot(self, self._publisher.loan_slice_uninit(max(1, size)), size)
+            except iox.LoanError as error:
+                if "ExceedsMaxLoan" in str(error) or "OutOfMemory" in str(error):
+                    return None
+                raise ChannelError(f"cannot loan {size} bytes: {error}") from error
+
+    def publish(self, sample: Any) -> bool:
+        """Send a loaned sample; used by Slot."""
+        with self._lock:
+            try:
+                taken = sample.assume_init().send()
+            except iox.SendError as error:
+                raise ChannelError(f"cannot send to {self.address}: {error}") from error
+            if not taken:
+                return False
+            with contextlib.suppress(iox.NotifierNotifyError):  # the receiver's thread may be gone: its death is seen elsewhere
+                self._notifier.notify()
+            return True
+
+    def close(self) -> None:
+        """Give the ports back."""
+        with self._lock:
+            self._publisher.delete()
+            self._notifier.delete()
+
+
+class Inbox:
+    """The receiving end: one thread receives."""
+
+    def __init__(self, subscriber: Any, listener: Any, address: str) -> None:
+        self._subscriber = subscriber
+        self._listener = listener
+        self.address = address
+
+    def receive(self, timeout_s: float) -> memoryview | None:
+        """Return the next packet's bytes, read-only and not copied, or None after *timeout_s*."""
+        sample = self._take()
+        if sample is None and timeout_s > 0:
+            self._listener.timed_wait(iox.Duration.from_secs_f64(timeout_s))
+            sample = self._take()
+        if sample is None:
+            return None
+        return _view(sample, sample.header.number_of_elements).toreadonly()
+
+    def _take(self) -> Any:
+        try:
+            return self._subscriber.receive()
+        except iox.ReceiveError as error:
+            raise ChannelError(f"cannot receive at {self.address}: {error}") from error
+
+    def close(self) -> None:
+        """Give the ports back."""
+        self._subscriber.delete()
+        self._listener.delete()
+
+
+def _view(sample: Any, size: int) -> memoryview:
+    """Return a writable view of the sample's payload that keeps the sample alive."""
+    array = (ctypes.c_ubyte * size).from_address(sample.payload_ptr)
+    array.owner = sample  # type: ignore[attr-defined]
+    return memoryview(array).cast("B")
+
+
+class Channel:
+    """This process's access to the agent's shared memory."""
+
+    def __init__(self, name: str, run_path: Path) -> None:
+        """Join the channel *name* (unique per agent on a machine) that keeps its files in *run_path*."""
+        config = iox.config.default()
+        config.global_cfg.prefix = iox.FileName.new(f"{name}_")
+        config.global_cfg.root_path = iox.Path.new(str(run_path / "channel"))
+        try:
+            builder = iox.NodeBuilder.new().config(config).signal_handling_mode(iox.SignalHandlingMode.Disabled)
+            self._node: Any = builder.create(iox.ServiceType.Ipc)
+        except iox.NodeCreationFailure as error:
+            raise ChannelError(f"cannot join {name!r} in {run_path}: {error}") from error
+
+    def inbox(self, address: str, depth: int) -> Inbox:
+        """Open the inbox *address*, which holds *depth* packets, and lets the receiver hold as many more."""
+        try:
+            frames = self._frames(address, depth).open_or_create()
+            wakes = self._wakes(address).open_or_create()
+            return Inbox(
+                frames.subscriber_builder().buffer_size(depth).create(), wakes.listener_builder().create(), address
+            )
+        except _ERRORS as error:
+            raise ChannelError(f"cannot open inbox {address}: {error}") from error
+
+    def outlet(self, address: str, depth: int) -> Outlet:
+        """Open a sending end of the inbox *address*; the inbox may come later. Both ends name the same depth."""
+        try:
+            frames = self._frames(address, depth).open_or_create()
+            wakes = self._wakes(address).open_or_create()
+            publisher = (
+                frames.publisher_builder()
+                .initial_max_slice_len(INITIAL_SLOT)
+                .allocation_strategy(iox.AllocationStrategy.PowerOfTwo)
+                .backpressure_strategy(iox.BackpressureStrategy.DiscardData)
+                .max_loaned_samples(16)
+                .create()
+            )
+            return Outlet(publisher, wakes.notifier_builder().create(), address)
+        except _ERRORS as error:
+            raise ChannelError(f"cannot open outlet {address}: {error}") from error
+
+    def sweep_dead(self) -> None:
+        """Take back what killed processes held."""
+        self._node.try_cleanup_dead_nodes()
+
+    def close(self) -> None:
+        """Leave the channel."""
+        self._node = None
+
+    def _frames(self, address: str, depth: int) -> Any:
+        """All limits are set: the library's defaults overwrite unread packets and hold two."""
+        return (
+            self._node.service_builder(iox.ServiceName.new(address))
+            .publish_subscribe(iox.Slice[ctypes.c_uint8])
+            .enable_safe_overflow(False)
+            .history_size(0)
+            .subscriber_max_buffer_size(depth)
+            .subscriber_max_borrowed_samples(depth)
+            .max_publishers(MAX_SENDERS)
+            .max_subscribers(MAX_RECEIVERS)
+            .max_nodes(MAX_SENDERS + MAX_RECEIVERS)
+        )
+
+    def _wakes(self, address: str) -> Any:
+        return (
+            self._node.service_builder(iox.ServiceName.new(address))
+            .event()
+            .max_notifiers(MAX_SENDERS)
+            .max_listeners(MAX_RECEIVERS)
+            .max_nodes(MAX_SENDERS + MAX_RECEIVERS)
+        )
+
+
+_ERRORS = (
+    iox.PublishSubscribeOpenOrCreateError,
+    iox.EventOpenOrCreateError,
+    iox.PublisherCreateError,
+    iox.SubscriberCreateError,
+    iox.ListenerCreateError,
+    iox.NotifierCreateError,
+)
+
+
+def sweep(name: str, run_path: Path) -> int:
+    """Remove what is left of the channel *name* when none of its processes lives. Returns the files removed."""
+    left = [p for p in SHM.glob(f"{name}_*") if p.is_file()]
+    for path in left:
+        path.unlink(missing_ok=True)
+    shutil.rmtree(run_path / "channel", ignore_errors=True)
+    return len(left)

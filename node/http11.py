@@ -1,0 +1,296 @@
+"""HTTP/1.1 on blocking sockets: heads by httptools (llhttp, strict), bodies straight into the caller's memory."""
+
+import socket
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from urllib.parse import parse_qsl, unquote
+
+import httptools
+from msgspec import Struct
+
+MAX_HEAD = 16 * 1024  # bytes of request line and headers
+RECEIVE_SIZE = 64 * 1024  # bytes: one VGA JPEG and its head arrive in one call
+HEAD_END = b"\r\n\r\n"
+
+
+class HttpError(Exception):
+    """A request that cannot be served: status, a word, and whether the connection is still in step."""
+
+    def __init__(self, status: int, detail: str, *, close: bool = False, retry_after: float | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.close = close
+        self.retry_after = retry_after
+
+
+class Disconnected(ConnectionError):
+    """The peer went away, or was silent for too long."""
+
+
+class Request(Struct):
+    """The head of a request; header names are lower case."""
+
+    method: str
+    path: list[str]  # percent-decoded segments
+    query: dict[str, str]
+    headers: dict[str, str]
+    content_length: int
+    keep_alive: bool
+
+
+class _Head:
+    """Callbacks of httptools."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: dict[str, str] = {}
+        self.repeated: set[str] = set()
+        self.complete = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        key = name.decode("latin-1").lower()
+        if key in self.headers:
+            self.repeated.add(key)
+        self.headers[key] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        self.complete = True
+
+
+class Connection:
+    """One peer of the data port. Not thread-safe: a thread owns it."""
+
+    def __init__(self, sock: socket.socket, *, idle_s: float = 75.0, body_s: float = 20.0) -> None:
+        self._socket = sock
+        self._buffer = bytearray()
+        self._idle_s = idle_s
+        self._body_s = body_s
+        self._unread = 0  # bytes of the current body still to come
+        self._expects = False
+
+    def read_request(self) -> Request | None:
+        """Return the next request's head, or None when the peer closed between requests.
+
+        Raises HttpError for a head that is malformed or too long, Disconnected for a peer that is gone or silent.
+        """
+        self._socket.settimeout(self._idle_s)
+        while (end := self._buffer.find(HEAD_END)) < 0:
+            if len(self._buffer) > MAX_HEAD:
+                raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
+            data = self._receive()
+            if not data:
+                if self._buffer:
+                    raise Disconnected("closed within a head")
+                return None
+            if not self._buffer:
+                self._socket.settimeout(self._body_s)  # a head once begun must come soon
+            self._buffer += data
+        if end > MAX_HEAD:
+            raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
+        head = bytes(self._buffer[: end + 4])
+        del self._buffer[: end + 4]
+        self._socket.settimeout(self._body_s)
+        request = parse_head(head)
+        self._unread = request.content_length
+        self._expects = request.headers.get("expect", "").lower() == "100-continue"
+        return request
+
+    def read_body_into(self, view: memoryview) -> None:
+        """Fill *view* (as long as the body) with the request's body. Raises Disconnected."""
+        self._continue()
+        have = min(len(self._buffer), len(view))
+        view[:have] = self._buffer[:have]
+        del self._buffer[:have]
+        while have < len(view):
+            try:
+                count = self._socket.recv_into(view[have:])
+            except OSError as error:
+                raise Disconnected(f"body stopped after {have} bytes: {error}") from error
+            if not count:
+                raise Disconnected(f"body ended after {have} of {len(view)} bytes")
+            have += count
+        self._unread = 0
+
+    def read_body(self) -> bytearray:
+        """Return the request's body."""
+        body = bytearray(self._unread)
+        self.read_body_into(memoryview(body))
+        return body
+
+    def skip_body(self, limit: int) -> bool:
+        """Read and forget what is left of the body. Returns False when it is over *limit*: then close."""
+        if self._expects and self._unread:
+            return False  # never asked for it, so the peer may or may not send it
+        if self._unread > limit:
+            return False
+        scratch = memoryview(bytearray(min(self._unread, RECEIVE_SIZE)))
+        while self._unread:
+            part = scratch[: min(self._unread, len(scratch))]
+            left = self._unread - len(part)
+            self.read_body_into(part)
+            self._unread = left
+        return True
+
+    def _continue(self) -> None:
+        if self._expects:
+            self._expects = False
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(RECEIVE_SIZE)
+        except OSError as error:
+            raise Disconnected(str(error)) from error
+
+    def send(self, *pieces: bytes | memoryview) -> None:
+        """Send all of *pieces*. Raises Disconnected."""
+        send_all(self._socket, list(pieces))
+
+    def respond(self, status: int, headers: dict[str, str], body: bytes = b"", *, close: bool = False) -> None:
+        """Send a whole response."""
+        lines = [f"HTTP/1.1 {status} {reason_phrase(status)}", f"Content-Length: {len(body)}"]
+        lines += [f"{k}: {v}" for k, v in headers.items()]
+        if close:
+            lines.append("Connection: close")
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), body)
+
+    def start_chunks(self, headers: dict[str, str]) -> None:
+        """Begin a response of unknown length that ends with the connection."""
+        lines = ["HTTP/1.1 200 OK", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close"]
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+
+def reason_phrase(status: int) -> str:
+    """Return the standard phrase of *status*."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def parse_head(head: bytes) -> Request:
+    """Return the request whose head is *head* (with the blank line). Raises HttpError."""
+    found = _Head()
+    parser = httptools.HttpRequestParser(found)
+    try:
+        parser.feed_data(head)
+    except httptools.HttpParserUpgrade as error:
+        raise HttpError(400, "no protocol upgrade here", close=True) from error
+    except httptools.HttpParserError as error:
+        raise HttpError(400, f"malformed head: {error}", close=True) from error
+    if not found.complete:
+        raise HttpError(400, "malformed head", close=True)
+    try:
+        url = httptools.parse_url(found.url)
+        path = [unquote(part, errors="strict") for part in url.path.decode("ascii").split("/")[1:]]
+        query = dict(parse_qsl((url.query or b"").decode("ascii")))
+    except (httptools.HttpParserInvalidURLError, UnicodeError, AttributeError) as error:
+        raise HttpError(400, "malformed path", close=True) from error
+    return Request(
+        method=parser.get_method().decode("ascii"),
+        path=path,
+        query=query,
+        headers=found.headers,
+        content_length=_content_length(found),
+        keep_alive=parser.should_keep_alive(),
+    )
+
+
+def _content_length(head: _Head) -> int:
+    """Return the body's length. Raises HttpError: chunked bodies can't be received into one slot."""
+    if "transfer-encoding" in head.headers:
+        raise HttpError(411, "send the body with Content-Length, not chunked", close=True)
+    if "content-length" in head.repeated:
+        raise HttpError(400, "two lengths", close=True)
+    text = head.headers.get("content-length", "0")
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise HttpError(400, f"Content-Length is {text[:20]!r}", close=True)
+    return int(text)
+
+
+def send_all(sock: socket.socket, pieces: list[bytes | bytearray | memoryview]) -> None:
+    """Send *pieces* with as few calls and copies as the socket allows. Raises Disconnected."""
+    if not hasattr(sock, "sendmsg"):
+        for piece in pieces:
+            _guard(lambda p=piece: sock.sendall(p))  # type: ignore[misc]
+        return
+    views = [v for v in (memoryview(p).cast("B") for p in pieces) if len(v)]
+    while views:
+        sent = _guard(lambda: sock.sendmsg(views))
+        while views and sent >= len(views[0]):
+            sent -= len(views[0])
+            views.pop(0)
+        if sent:
+            views[0] = views[0][sent:]
+
+
+def _guard(call: Callable[[], int | None]) -> int:
+    try:
+        return call() or 0
+    except OSError as error:
+        raise Disconnected(str(error)) from error
+
+
+class _Answer:
+    """Callbacks of httptools for a response."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+        self.body = bytearray()
+        self.done = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_body(self, data: bytes) -> None:
+        self.body += data
+
+    def on_message_complete(self) -> None:
+        self.done = True
+
+
+def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes, bool]:
+    """Return (status, headers, body, keep alive) of the response that comes next. Raises Disconnected."""
+    answer = _Answer()
+    parser = httptools.HttpResponseParser(answer)
+    while not answer.done:
+        try:
+            data = sock.recv(RECEIVE_SIZE)
+            if not data:
+                raise Disconnected("closed before the answer")
+            parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            raise Disconnected(f"not an HTTP answer: {error}") from error
+        except OSError as error:
+            raise Disconnected(str(error)) from error
+    return parser.get_status_code(), answer.headers, bytes(answer.body), parser.should_keep_alive()
+
+
+def prefer(headers: dict[str, str]) -> dict[str, str]:
+    """Return the preferences of the Prefer header (RFC 7240), e.g. {"wait": "5", "respond-async": ""}."""
+    found: dict[str, str] = {}
+    for part in headers.get("prefer", "").split(","):
+        name, _, value = part.strip().partition("=")
+        if name:
+            found.setdefault(name.lower(), value.strip('" '))
+    return found
+
+
+def accepts(headers: dict[str, str], names: Iterable[str]) -> str | None:
+    """Return the first of *names* (media types, our order of preference) that the Accept header allows by q > 0."""
+    text = headers.get("accept", "*/*")
+    ranges: dict[str, float] = {}
+    for part in text.split(","):
+        media, *parameters = [p.strip() for p in part.split(";")]
+        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        try:
+            ranges[media.lower()] = float(quality)
+        except ValueError:
+            ranges[media.lower()] = 0.0
+    offers = [(max(ranges.get(n, -1), ranges.get(n.split("/")[0] + "/*", -1), ranges.get("*/*", -1)), n) for n in names]
+    best = max((q for q, _ in offers), default=0)
+    return next((n for q, n in offers if q == best and q > 0), None)
