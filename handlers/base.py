@@ -44,6 +44,7 @@ class Context:
     session_id: int = 0
     handler_id: int = 0
     allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    cache_path: Path | None = None  # for what can be computed again; None: a folder in model_path
 
 
 P = TypeVar("P", bound=Params)

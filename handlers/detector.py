@@ -1,0 +1,82 @@
+"""What detectors share: their common parameters, crops, and looking inside the crops of an earlier detector."""
+
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+
+from handlers.base import FrameError, Handler, Params
+from handlers.types import Box, Boxes, Image
+
+
+class DetectorParams(Params, frozen=True):
+    """Parameters that all detectors take."""
+
+    with_crop: bool = False  # give each box the part of the frame around it, for handlers that look closer
+    multiple: bool = True  # False: the largest box only
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A detection in pixels of the searched picture; score: higher is better, the detector's own scale."""
+
+    score: float
+    x: int
+    y: int
+    w: int
+    h: int
+
+
+D = TypeVar("D", bound=DetectorParams)
+
+
+class Detector(Handler[D]):
+    """Image -> Boxes; given Boxes with crops it looks inside each crop instead."""
+
+    label = "face"
+
+    def find(self, image: Image) -> list[Found]:
+        """Return what is in *image* (uint8 (H, W, 3) BGR)."""
+        raise NotImplementedError
+
+    def execute(self, value: Image | Boxes) -> Boxes:
+        """Return boxes in pixels of the frame, with crops when asked. Raises FrameError for Boxes without crops."""
+        boxes = self._inside(value) if isinstance(value, Boxes) else self._boxes(value, 0, 0)
+        if self.params.multiple or len(boxes) <= 1:
+            return boxes
+        return Boxes([max(boxes, key=lambda b: b.w * b.h)])
+
+    def _boxes(self, image: Image, left: int, top: int) -> Boxes:
+        """Return what is in *image*, whose upper left corner lies at (*left*, *top*) of the frame."""
+        boxes = (Box(self.label, f.score, f.x, f.y, f.w, f.h) for f in self.find(image))
+        if self.params.with_crop:
+            boxes = (with_crop(b, image, left, top) for b in boxes)
+        return Boxes(replace(b, x=b.x + left, y=b.y + top) for b in boxes)
+
+    def _inside(self, outer: Boxes) -> Boxes:
+        """Return what lies in the crops of *outer*, once: with its middle in the outer box, not just in the margin."""
+        found = Boxes()
+        for box in outer:
+            if box.crop is None or box.crop_x is None or box.crop_y is None:
+                raise FrameError(f"box {box.label!r} at {box.x},{box.y} has no crop: set with_crop on its detector")
+            inner = self._boxes(box.crop, box.crop_x, box.crop_y)
+            found += [b for b in inner if _middle_inside(b, box)]
+        return found
+
+
+def _middle_inside(inner: Box, outer: Box) -> bool:
+    x, y = inner.x + inner.w / 2, inner.y + inner.h / 2
+    return outer.x <= x < outer.x + outer.w and outer.y <= y < outer.y + outer.h
+
+
+def with_crop(box: Box, image: Image, left: int = 0, top: int = 0) -> Box:
+    """Return *box* (in pixels of *image*) with a copy of *image* around it.
+
+    The margin is one box side each way, clipped at the edges of *image*. crop_x and crop_y are where the crop lies
+    in the frame, when *image* lies at (*left*, *top*) of it.
+    """
+    height, width = image.shape[:2]
+    x0, x1 = max(0, box.x - box.w), min(width, box.x + 2 * box.w)
+    y0, y1 = max(0, box.y - box.h), min(height, box.y + 2 * box.h)
+    crop = np.ascontiguousarray(image[y0:y1, x0:x1])
+    return replace(box, crop=crop, crop_x=left + x0, crop_y=top + y0)

@@ -1,0 +1,127 @@
+"""The people known by name: a folder of pictures, `<label>/*.jpg`, as vectors of a recognizer's own model.
+
+    folder ──scan (stat only, each 2 s)──▶ changed pictures ──decode, largest HOG face, vector──▶ matrix, labels
+                                                      ▲   │
+                                         cache folder: one .npz per picture and model (never pickle)
+
+Enrolment does not depend on the session's detector: HOG, upsample 1, the largest face, one jitter. A picture that
+is broken or shows no face is logged by name, once, and skipped.
+"""
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from handlers import vector_cache
+from handlers.base import FrameError
+from handlers.dlib_face import DIM, FaceEmbedder
+from handlers.hog_detect_face import find_faces, frontal_face_detector
+from handlers.pictures import decode_picture
+
+SUFFIXES = {".jpg", ".jpeg", ".png"}
+RESCAN_S = 2.0  # the folder is looked at again at most this often
+BUDGET_S = 1.0  # spent on new pictures per refresh while frames wait; the rest follows with the next frames
+UPSAMPLE = 1
+
+logger = logging.getLogger(__name__)
+Stamp = tuple[int, int]  # mtime in ns, size: a change of either means a changed picture
+Vector = NDArray[np.float64]
+
+
+def scan(folder: Path) -> dict[Path, Stamp]:
+    """Return the pictures of *folder*, `<label>/<name>.jpg|jpeg|png`, in order of their names."""
+    found: dict[Path, Stamp] = {}
+    for path in sorted(folder.glob("*/*")):
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+            try:
+                status = path.stat()
+            except OSError:  # gone since the listing
+                continue
+            found[path] = (status.st_mtime_ns, status.st_size)
+    return found
+
+
+class Gallery:
+    """Known faces. One thread; `refresh` follows the folder, `nearest` answers."""
+
+    def __init__(self, folder: Path | None, cache: Path, embedder: FaceEmbedder) -> None:
+        self.folder = folder
+        self._cache = cache
+        self._embedder = embedder
+        self._detector = frontal_face_detector()
+        self._known: dict[Path, tuple[Stamp, Vector | None]] = {}  # None: no face in it, or broken
+        self._scanned = float("-inf")
+        self._complete = False
+        self._stack()
+
+    def __repr__(self) -> str:
+        return f"<Gallery {self.folder} {len(self._labels)} pictures of {len(set(self._labels))} people>"
+
+    def refresh(self, budget_s: float = float("inf")) -> None:
+        """Follow the folder, at most each RESCAN_S; a refresh that ran out of *budget_s* goes on with the next."""
+        now = time.monotonic()
+        if self.folder is None or (self._complete and now - self._scanned < RESCAN_S):
+            return
+        self._scanned = now
+        pictures = scan(self.folder)
+        stale = [p for p, (stamp, _) in self._known.items() if pictures.get(p) != stamp]
+        new = [p for p in pictures if p in stale or p not in self._known]
+        for path in stale:
+            del self._known[path]
+        taken = self._enrol(new, pictures, now + budget_s)
+        self._complete = taken == len(new)
+        if stale or new:
+            self._stack()
+            logger.info("gallery %s: %d faces of %d people", self.folder, len(self._labels), len(set(self._labels)))
+
+    def nearest(self, vector: Vector) -> tuple[str, float] | None:
+        """Return the label whose picture is nearest to *vector* and the Euclidean distance; None without pictures."""
+        if not self._labels:
+            return None
+        distances = np.linalg.norm(self._matrix - vector, axis=1)  # as face_recognition.face_distance
+        best = int(np.argmin(distances))
+        return self._labels[best], float(distances[best])
+
+    def _enrol(self, new: list[Path], stamps: dict[Path, Stamp], until: float) -> int:
+        """Compute the vectors of *new* until that time (monotonic), at least one. Return how many were done."""
+        for count, path in enumerate(new, 1):
+            self._known[path] = (stamps[path], self._vector(path))
+            if time.monotonic() > until:
+                return count
+        return len(new)
+
+    def _vector(self, path: Path) -> Vector | None:
+        """Return the vector of the largest face in the picture, from the cache when it is there; None without one."""
+        try:
+            data = path.read_bytes()
+            cached = self._cache / f"{hashlib.sha256(data).hexdigest()}-{self._embedder.identity}.npz"
+            vector = vector_cache.load(cached, DIM)
+            if vector is None:
+                vector = self._compute(data)
+                vector_cache.save(cached, vector)
+        except (OSError, FrameError) as error:
+            logger.warning("gallery picture %s is skipped: %s", path, error)
+            return None
+        if len(vector) == 0:
+            logger.warning("gallery picture %s is skipped: no face in it", path)
+            return None
+        return vector
+
+    def _compute(self, data: bytes) -> Vector:
+        """Return the vector of the largest face, float64 (DIM,), or (0,) without a face. Raises FrameError."""
+        rgb = cv2.cvtColor(decode_picture(data), cv2.COLOR_BGR2RGB)
+        faces = find_faces(self._detector, rgb, UPSAMPLE)
+        if not faces:
+            return np.empty(0)
+        face = max(faces, key=lambda f: f.w * f.h)
+        return self._embedder.describe(rgb, face.x, face.y, face.w, face.h)[0]
+
+    def _stack(self) -> None:
+        faces = [(path.parent.name, vector) for path, (_, vector) in self._known.items() if vector is not None]
+        self._labels = [label for label, _ in faces]
+        self._matrix = np.array([vector for _, vector in faces]).reshape(-1, DIM)

