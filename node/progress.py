@@ -50,3 +50,8 @@ class ProgressFile:
     def close(self) -> None:
         """Unmap; the file stays."""
         self._map.close()
+
+
+def progress_path(run_path: str | Path, session_id: int, handler_id: int) -> Path:
+    """Return where a handler's process keeps its file: the agent makes it before it starts the process."""
+    return Path(run_path) / f"progress-{session_id}-{handler_id}"
