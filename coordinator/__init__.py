@@ -1,0 +1,1 @@
+"""The coordinator: which handler of which session runs on which node, and what became of it."""

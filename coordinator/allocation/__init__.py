@@ -1,0 +1,37 @@
+"""The algorithms by name, and a user's own by `name = module:Class`."""
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from coordinator.allocation.base import Algorithm
+from coordinator.allocation.least_loaded import LeastLoaded
+from coordinator.allocation.random import RandomNodes
+from coordinator.allocation.round_robin import RoundRobin
+from coordinator.allocation.static import Static
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "static": Static,
+    "random": RandomNodes,
+    "round_robin": RoundRobin,
+    "least_loaded": LeastLoaded,
+}
+
+
+class AlgorithmError(ValueError):
+    """A user's algorithm that cannot be used; the message names it."""
+
+
+def load_algorithms(own: Mapping[str, str]) -> dict[str, Algorithm]:
+    """Return the built-in algorithms and the user's *own* (name -> "module:Class"). Raises AlgorithmError."""
+    return {name: cls() for name, cls in ALGORITHMS.items()} | {name: _own(name, spec) for name, spec in own.items()}
+
+
+def _own(name: str, spec: str) -> Algorithm:
+    module, _, attribute = spec.partition(":")
+    try:
+        algorithm: Algorithm = getattr(import_module(module), attribute)()
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
+        raise AlgorithmError(f"algorithm {name} = {spec}: {error}") from error
+    if not callable(getattr(algorithm, "allocate", None)):
+        raise AlgorithmError(f"algorithm {name} = {spec}: has no allocate()")
+    return algorithm

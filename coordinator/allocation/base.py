@@ -1,0 +1,157 @@
+"""What an allocation algorithm sees and says. Immutable; imports nothing of the coordinator but the wire."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from wire.graph import Topology
+from wire.messages import HandlerSpec, Objective
+
+
+class TypeView(Struct, frozen=True, kw_only=True):
+    """A handler type as far as placing it matters."""
+
+    handler_type: int
+    name: str
+    stateful: bool = False  # needs all frames of its session: one replica only
+    service_ms: float | None = None  # prior of the profile: per frame, on one core
+    memory_mib: float | None = None
+
+
+class Variant(Struct, frozen=True, kw_only=True):
+    """One graph that does the service's job."""
+
+    variant_name: str
+    accuracy: float | None
+    topology: Topology
+
+
+class Request(Struct, frozen=True, kw_only=True):
+    """What is to be placed. variants: those allowed, the preferred one first.
+
+    pins: handler_id -> nodes it may run on; without `replicas` it runs on all of them.
+    """
+
+    service: str
+    variants: tuple[Variant, ...]
+    objective: Objective = Objective()
+    pins: Mapping[int, tuple[int, ...]] = {}
+    replicas: Mapping[int, int] = {}
+    labels: frozenset[str] = frozenset()  # every node used must carry them
+    entry_node: int | None = None
+    rate: float | None = None  # frames/s expected; None: one client that waits for each result
+    seed: int = 0  # all randomness comes from here
+
+    def count(self, handler_id: int) -> int:
+        """Return on how many nodes the handler is to run."""
+        return self.replicas.get(handler_id, max(1, len(self.pins.get(handler_id, ()))))
+
+
+class NodeView(Struct, frozen=True, kw_only=True):
+    """A node at the moment of the snapshot."""
+
+    node_id: int
+    node_name: str = ""
+    refuses: str | None = None  # why it takes no handlers now (down, cordoned...); None: it takes them
+    zone: str = ""
+    labels: frozenset[str] = frozenset()
+    cpus: int = 1
+    mem_total: int = 0  # MiB; 0: unknown
+    cpu_util: float = 0.0  # %, 0-100, of the whole node
+    mem_util: float = 0.0  # %
+    available: frozenset[int] = frozenset()  # handler types that can run here
+    unavailable: Mapping[int, str] = {}  # handler type -> why not
+
+    @property
+    def mem_free(self) -> float:
+        """MiB."""
+        return self.mem_total * (1 - self.mem_util / 100)
+
+
+class LinkView(Struct, frozen=True, kw_only=True):
+    """What sending from one node to another costs."""
+
+    latency_ms: float
+    bytes_per_s: float | None = None
+
+
+class Placement(Struct, frozen=True, kw_only=True):
+    """handler_id -> the nodes it runs on; entry_node: whose gateway takes the client's frames."""
+
+    nodes: Mapping[int, tuple[int, ...]]
+    entry_node: int
+
+    def used(self) -> set[int]:
+        """Return every node that holds a part of the session."""
+        return {n for nodes in self.nodes.values() for n in nodes} | {self.entry_node}
+
+
+Work = tuple[int, str]  # handler type, parameters as canonical JSON: what a service time belongs to
+
+
+def work(handler: HandlerSpec) -> Work:
+    """Return the key by which service times are measured."""
+    return handler.handler_type, msgspec.json.encode(handler.params, order="sorted").decode()
+
+
+class Snapshot(Struct, frozen=True, kw_only=True):
+    """All that an allocation may look at."""
+
+    nodes: Mapping[int, NodeView]
+    types: Mapping[int, TypeView]
+    measured_ms: Mapping[tuple[Work, int], float] = {}  # (work, node_id) -> service time per frame
+    links: Mapping[tuple[int, int], LinkView] = {}  # (from, to)
+    placements: Mapping[int, Placement] = {}  # of the sessions that run now
+
+    def measured(self, handler: HandlerSpec, node_id: int) -> float | None:
+        """Return the measured ms per frame on that node, or None."""
+        return self.measured_ms.get((work(handler), node_id))
+
+
+class Explanation(Struct, frozen=True, kw_only=True):
+    """Why a handler runs where it runs, and for each other node why not there."""
+
+    handler_id: int
+    handler_type: int
+    name: str
+    nodes: tuple[int, ...]
+    why: str
+    others: Mapping[int, str] = {}
+
+
+class Predicted(Struct, frozen=True, kw_only=True):
+    """What is expected of a placement. basis: "measured", "prior" (profiles only) or "mixed"."""
+
+    latency_ms: float
+    fps: float | None
+    accuracy: float | None
+    basis: str
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What an algorithm chose. passed_over: variant -> why it was not taken."""
+
+    variant: Variant
+    placement: Placement
+    predicted: Predicted
+    explanation: tuple[Explanation, ...]
+    passed_over: Mapping[str, str] = {}
+
+
+class Unplaceable(Exception):  # noqa: N818 - an outcome
+    """No node takes the handler; reasons: node_id -> why not."""
+
+    def __init__(self, detail: str, reasons: Mapping[int, str], handler_id: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.reasons = dict(reasons)
+        self.handler_id = handler_id
+
+
+class Algorithm(Protocol):
+    """Pure: no I/O, no clock, no randomness but the request's seed."""
+
+    def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
+        """Return a decision. Raises Unplaceable."""

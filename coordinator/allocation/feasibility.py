@@ -1,0 +1,138 @@
+"""May this handler run on that node? Used by the algorithms, and again on what they decided."""
+
+from collections.abc import Mapping
+
+from coordinator.allocation.base import Decision, NodeView, Placement, Request, Snapshot, Unplaceable, Variant
+from wire.messages import HandlerSpec
+
+
+def reason(
+    handler: HandlerSpec,
+    node: NodeView,
+    request: Request,
+    snapshot: Snapshot,
+    current: Placement | None = None,
+    reserved_mib: float = 0.0,
+) -> str | None:
+    """Return why *handler* may not run on *node*, or None when it may.
+
+    A handler that runs there already (*current*) may stay on a node that takes no new ones.
+    """
+    stays = current is not None and node.node_id in current.nodes.get(handler.handler_id, ())
+    pins = request.pins.get(handler.handler_id, ())
+    if pins and node.node_id not in pins:
+        return f"handler {handler.handler_id} is pinned to {_nodes(pins)}"
+    if node.refuses is not None and not stays:
+        return node.refuses
+    if handler.handler_type in node.unavailable:
+        return f"{_type_name(handler, snapshot)} is not available: {node.unavailable[handler.handler_type]}"
+    if handler.handler_type not in node.available:
+        return f"{_type_name(handler, snapshot)} is not known there"
+    missing = sorted(request.labels - node.labels)
+    if missing:
+        return f"lacks the label {', '.join(missing)}"
+    return None if stays else _memory(handler, node, snapshot, reserved_mib)
+
+
+def memory_mib(handler: HandlerSpec, snapshot: Snapshot) -> float:
+    """Return what a handler is said to need, 0 when nobody said."""
+    view = snapshot.types.get(handler.handler_type)
+    return (view.memory_mib or 0.0) if view else 0.0
+
+
+def fits(
+    variant: Variant,
+    request: Request,
+    snapshot: Snapshot,
+    current: Placement | None,
+    handler_id: int,
+    reserved: Mapping[int, float] | None = None,
+) -> list[int]:
+    """Return the nodes that may run the handler, by node_id. Raises Unplaceable when they are too few."""
+    handler = variant.topology.handlers[handler_id]
+    left = reserved or {}
+    reasons = {
+        n: reason(handler, node, request, snapshot, current, left.get(n, 0.0))
+        for n, node in sorted(snapshot.nodes.items())
+    }
+    found = [n for n, why in reasons.items() if why is None]
+    wanted = request.count(handler_id)
+    if len(found) < wanted:
+        refused = {n: why for n, why in reasons.items() if why is not None}
+        refused |= {n: "not a known node" for n in request.pins.get(handler_id, ()) if n not in snapshot.nodes}
+        raise Unplaceable(_too_few(handler, snapshot, wanted, len(found)), refused, handler_id)
+    return found
+
+
+def check(decision: Decision, request: Request, snapshot: Snapshot, current: Placement | None = None) -> None:
+    """Raise Unplaceable when *decision* breaks a rule, whichever algorithm made it."""
+    placed = decision.placement.nodes
+    handlers = decision.variant.topology.handlers
+    if set(placed) != set(handlers):
+        raise Unplaceable(f"the placement is for handlers {sorted(placed)}, the graph has {sorted(handlers)}", {})
+    reserved: dict[int, float] = {}
+    for handler_id, handler in handlers.items():
+        nodes = placed[handler_id]
+        _check_count(handler, nodes, request, snapshot)
+        for node_id in nodes:
+            _check_node(handler, node_id, request, snapshot, current, reserved)
+    entry = snapshot.nodes.get(decision.placement.entry_node)
+    stays = current is not None and current.entry_node == decision.placement.entry_node
+    if entry is None or (entry.refuses is not None and not stays):
+        why = entry.refuses if entry and entry.refuses else "not a known node"
+        raise Unplaceable("the entry node takes no sessions", {decision.placement.entry_node: why})
+
+
+def _check_count(handler: HandlerSpec, nodes: tuple[int, ...], request: Request, snapshot: Snapshot) -> None:
+    if len(set(nodes)) != len(nodes) or not nodes:
+        raise Unplaceable(f"handler {handler.handler_id} is placed on {list(nodes)}", {}, handler.handler_id)
+    if len(nodes) < request.count(handler.handler_id):
+        raise Unplaceable(
+            _too_few(handler, snapshot, request.count(handler.handler_id), len(nodes)), {}, handler.handler_id
+        )
+    view = snapshot.types.get(handler.handler_type)
+    if len(nodes) > 1 and view is not None and view.stateful:
+        raise Unplaceable(
+            f"handler {handler.handler_id} ({view.name}) is stateful: one node only", {}, handler.handler_id
+        )
+
+
+def _check_node(
+    handler: HandlerSpec,
+    node_id: int,
+    request: Request,
+    snapshot: Snapshot,
+    current: Placement | None,
+    reserved: dict[int, float],
+) -> None:
+    node = snapshot.nodes.get(node_id)
+    why = "not a known node"
+    if node is not None:
+        why = reason(handler, node, request, snapshot, current, reserved.get(node_id, 0.0)) or ""
+        reserved[node_id] = reserved.get(node_id, 0.0) + memory_mib(handler, snapshot)
+    if why:
+        raise Unplaceable(
+            f"handler {handler.handler_id} may not run on node {node_id}", {node_id: why}, handler.handler_id
+        )
+
+
+def _memory(handler: HandlerSpec, node: NodeView, snapshot: Snapshot, reserved_mib: float) -> str | None:
+    needs = memory_mib(handler, snapshot)
+    free = node.mem_free - reserved_mib
+    if not node.mem_total or needs <= free:
+        return None
+    return f"needs {needs:.0f} MiB, {max(free, 0):.0f} MiB are free"
+
+
+def _too_few(handler: HandlerSpec, snapshot: Snapshot, wanted: int, found: int) -> str:
+    name = f"handler {handler.handler_id} ({_type_name(handler, snapshot)})"
+    return f"no node can run {name}" if wanted == 1 else f"{name} wants {wanted} nodes, {found} can run it"
+
+
+def _type_name(handler: HandlerSpec, snapshot: Snapshot) -> str:
+    view = snapshot.types.get(handler.handler_type)
+    return view.name if view else f"handler type {handler.handler_type}"
+
+
+def _nodes(nodes: tuple[int, ...]) -> str:
+    return ("node " if len(nodes) == 1 else "nodes ") + ", ".join(str(n) for n in nodes)

@@ -1,0 +1,89 @@
+"""From what nodes said to what an allocation may look at. Pure: the clock's reading is given."""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import Struct
+
+from coordinator.allocation.base import NodeView, Placement, Snapshot, TypeView, Work, work
+from coordinator.records import SessionRecord
+from coordinator.sessions import PLACED
+from wire.messages import Heartbeat, Load
+
+FRESH_S = 10.0  # a sys_info row older than that says nothing about now
+
+
+class Sampled(Struct, frozen=True, kw_only=True):
+    """The latest row of sys_info of a node."""
+
+    timestamp: float
+    cpu_util: float
+    mem_util: float
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """A node as the registry sees it. refuses: why it takes no new handlers."""
+
+    heartbeat: Heartbeat
+    refuses: str | None = None
+
+
+def build(
+    nodes: Mapping[int, NodeStatus],
+    types: Mapping[int, TypeView],
+    sessions: Iterable[SessionRecord],
+    samples: Mapping[int, Sampled],
+    now: float,
+) -> Snapshot:
+    """Return the snapshot: load from fresh samples, else from the heartbeat; service times as handlers report them."""
+    placed = {s.session_id: s for s in sessions if s.state in PLACED}
+    return Snapshot(
+        nodes={n: _node(status, samples.get(n), now) for n, status in sorted(nodes.items())},
+        types=types,
+        measured_ms=_measured(nodes, placed),
+        placements={i: placement(s) for i, s in sorted(placed.items())},
+    )
+
+
+def placement(session: SessionRecord) -> Placement:
+    """Return where *session* runs now."""
+    nodes = {h: tuple(n) for h, n in session.plan.placement.items()}
+    return Placement(nodes=nodes, entry_node=session.plan.entry_node)
+
+
+def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
+    beat = status.heartbeat
+    load = _load(beat, sample, now)
+    return NodeView(
+        node_id=beat.node_id,
+        node_name=beat.node_name,
+        refuses=status.refuses,
+        zone=beat.zone,
+        labels=frozenset(beat.labels),
+        cpus=max(1, beat.hardware.cpus),
+        mem_total=beat.hardware.mem_total,
+        cpu_util=load.cpu_util,
+        mem_util=load.mem_util,
+        available=frozenset(h.handler_type for h in beat.handlers if h.available),
+        unavailable={h.handler_type: h.reason or "no reason given" for h in beat.handlers if not h.available},
+    )
+
+
+def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:
+    if sample is None or now - sample.timestamp > FRESH_S:
+        return beat.load
+    return Load(cpu_util=sample.cpu_util, mem_util=sample.mem_util)
+
+
+def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> dict[tuple[Work, int], float]:
+    """Return (work, node) -> ms per frame, the mean of the handlers that do the same work there."""
+    found: dict[tuple[Work, int], list[float]] = {}
+    for node_id, status in nodes.items():
+        for held in status.heartbeat.sessions:
+            if held.session_id not in placed:
+                continue
+            handlers = {h.handler_id: h for h in placed[held.session_id].plan.graph.handlers}
+            for handler in held.handlers:
+                if handler.service_ms is not None and handler.handler_id in handlers:
+                    key = (work(handlers[handler.handler_id]), node_id)
+                    found.setdefault(key, []).append(handler.service_ms)
+    return {key: sum(times) / len(times) for key, times in found.items()}
