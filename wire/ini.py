@@ -82,7 +82,8 @@ class Reader:
     def fault(self, section: str, key: str, problem: str, allowed: str = "", guess: str = "") -> None:
         """Note a fault of a key."""
         origin = self._origin.get((section, key))
-        self.faults.append(Fault(self.path, problem + (f" (from {origin})" if origin else ""), section, key, allowed, guess))
+        problem += f" (from {origin})" if origin else ""
+        self.faults.append(Fault(self.path, problem, section, key, allowed, guess))
 
     def values(self, section: str) -> dict[str, Any]:
         """Return key -> value, defaults filled in; faulty keys have their default, or are missing without one."""
@@ -96,9 +97,9 @@ class Reader:
         names: dict[str, str] = {}
         for section in list(self._texts):
             if section not in self._keys and not re.fullmatch(r"node +[A-Za-z0-9][A-Za-z0-9_.-]*", section):
-                known = [*self._keys, "node NAME"]
-                allowed = ", ".join(f"[{name}]" for name in known)
-                self.faults.append(Fault(self.path, "unknown section", section, "", allowed, guess(section, self._keys)))
+                allowed = ", ".join(f"[{name}]" for name in [*self._keys, "node NAME"])
+                close = guess(section, self._keys)
+                self.faults.append(Fault(self.path, "unknown section", section, "", allowed, close))
                 del self._texts[section]
             elif (start := env_name(section)) in names:
                 self.fault(section, "", f"has the same name as [{names[start]}] for overrides by the environment")
@@ -134,4 +135,3 @@ class Reader:
             return
         close = guess(key, keys)
         self.fault(section, key, "unknown key", "" if close else ", ".join(keys), close)
-

@@ -68,7 +68,8 @@ def _check_addresses(settings: "Settings", reader: Reader) -> None:
 def _listeners(settings: "Settings") -> Iterator[tuple[str, str, str, int]]:
     """Yield section, the address's key, address and port of each listening socket."""
     if settings.coordinator:
-        yield "coordinator", "coordinator_addr", settings.coordinator.coordinator_addr, settings.coordinator.coordinator_port
+        one = settings.coordinator
+        yield "coordinator", "coordinator_addr", one.coordinator_addr, one.coordinator_port
     if settings.collector:
         yield "collector", "collector_addr", settings.collector.collector_addr, settings.collector.collector_port
     for node in settings.nodes:
@@ -81,7 +82,8 @@ def _check_ports(settings: "Settings", reader: Reader) -> None:
     taken: dict[tuple[str, int], str] = {}
     for section, _, addr, port in _listeners(settings):
         if port and (addr, port) in taken:
-            reader.fault(section, "", f"port {port} of {addr} is taken by [{taken[addr, port]}]", "each port once, or 0")
+            problem = f"port {port} of {addr} is taken by [{taken[addr, port]}]"
+            reader.fault(section, "", problem, "each port once, or 0")
         taken.setdefault((addr, port), section)
 
 

@@ -1,0 +1,156 @@
+"""Listening sockets, and WSGI apps on gunicorn: arbiter process, worker processes, threads in each.
+
+arbiter (binds, restarts workers) ──fork──▶ worker: makes the app, then serves; dies with the arbiter
+"""
+
+import ctypes
+import errno
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+BACKLOG = 512
+GRACE_S = 10  # how long requests in flight may take after SIGTERM
+STALL_S = 60  # a worker whose main loop stands still for so long is replaced
+KEEP_ALIVE_S = 65
+PR_SET_PDEATHSIG = 1
+
+logger = logging.getLogger(__name__)
+
+
+class CannotBind(Exception):
+    """This address cannot be listened on; the message names it and the reason."""
+
+
+class PortInUse(CannotBind):
+    """Somebody else listens there."""
+
+
+def bind(addr: str, port: int) -> socket.socket:
+    """Return a socket that listens on *addr*, *port* (0: the kernel chooses). Raises PortInUse, CannotBind."""
+    try:
+        found = socket.getaddrinfo(addr, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise CannotBind(f"cannot listen on {addr}: {error.strerror}") from error
+    family, kind, proto, _, place = found[0]
+    listener = socket.socket(family, kind, proto)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(f"port {port} on {addr} is in use") from error
+        raise CannotBind(f"cannot listen on {addr}, port {port}: {error.strerror}") from error
+    return listener
+
+
+def url_of(listener: socket.socket, addr: str) -> str:
+    """Return the URL of *listener* for those who reach it as *addr*."""
+    host = f"[{addr}]" if ":" in addr else addr
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def die_with_parent(parent: int, signum: int) -> None:
+    """Have the kernel send *signum* to this process when the thread that started it ends; exit if *parent* is gone.
+
+    Linux only; elsewhere it does nothing. The signal survives exec, but is not inherited by children.
+    """
+    if sys.platform == "linux":
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(PR_SET_PDEATHSIG, signum, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        raise SystemExit(1)
+
+
+def serve(
+    make_app: Callable[[], Flask],
+    listener: socket.socket,
+    *,
+    workers: int,
+    threads: int,
+    ready_line: str,
+    on_worker_start: Callable[[], None] | None = None,
+    on_worker_stop: Callable[[], None] | None = None,
+) -> int:
+    """Serve until SIGTERM or SIGINT and return the exit status.
+
+    make_app and on_worker_start run in each worker process, in its main thread, after the fork; on_worker_stop
+    there too, before it exits. *ready_line* is printed once, when the first worker serves.
+    """
+
+    def post_worker_init(worker: Any) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the arbiter answers to it
+        if on_worker_start:
+            on_worker_start()
+        if worker.age == 1:
+            print(ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
+
+    def worker_exit(_arbiter: Any, _worker: Any) -> None:
+        if on_worker_stop:
+            on_worker_stop()
+
+    arbiter = os.getpid()
+    options = {
+        "bind": f"fd://{listener.fileno()}",
+        "workers": workers,
+        "threads": threads,
+        "worker_class": "gthread",
+        "timeout": STALL_S,
+        "graceful_timeout": GRACE_S,
+        "keepalive": KEEP_ALIVE_S,
+        "loglevel": "warning",
+        "logger_class": _Log,
+        "control_socket_disable": True,
+        "post_fork": lambda _arbiter, _worker: die_with_parent(arbiter, signal.SIGKILL),
+        "post_worker_init": post_worker_init,
+        "worker_exit": worker_exit,
+    }
+    try:
+        _Arbiter(_Application(make_app, options)).run()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+class _Application(BaseApplication):  # type: ignore[misc]
+    def __init__(self, make_app: Callable[[], Flask], options: dict[str, Any]) -> None:
+        self._make_app, self._options = make_app, options
+        super().__init__()
+
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        return self._make_app()
+
+
+class _Arbiter(Arbiter):  # type: ignore[misc]
+    """gunicorn's arbiter, for which SIGINT is the same orderly stop as SIGTERM, and nothing else is a command."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def signal(self, sig: int, frame: FrameType | None) -> None:
+        super().signal(signal.SIGTERM if sig == signal.SIGINT else sig, frame)
+
+
+class _Log(Logger):  # type: ignore[misc]
+    """gunicorn's messages go the way of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        super().setup(cfg)
+        self.error_log.handlers.clear()
+        self.error_log.propagate = True

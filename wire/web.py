@@ -1,0 +1,168 @@
+"""What the control APIs of all daemons share: problems, token, health, metrics, bodies in and out."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
+
+import msgspec
+from flask import Flask, Response, g, request
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from wire import auth, metrics, openapi
+from wire.problems import (
+    MEDIA_TYPE,
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    Problem,
+    TooLarge,
+    Unauthorized,
+    Unavailable,
+    Unplaceable,
+    Unprocessable,
+    UnsupportedMedia,
+    document,
+)
+
+__all__ = [
+    "BadRequest",
+    "Conflict",
+    "Forbidden",
+    "NotFound",
+    "Problem",
+    "TooLarge",
+    "Unauthorized",
+    "Unavailable",
+    "Unplaceable",
+    "Unprocessable",
+    "UnsupportedMedia",
+    "create_app",
+    "decode",
+    "encode",
+]
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+Ready = Callable[[], tuple[bool, dict[str, Any]]]
+OPEN = frozenset({"healthz", "readyz"})  # endpoints that want no token
+
+
+def decode(kind: type[T], data: bytes) -> T:
+    """Return the JSON *data* as *kind*. Raises BadRequest when it is no JSON, Unprocessable when it does not fit."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except msgspec.ValidationError as error:
+        detail, _, path = str(error).partition(" - at ")
+        raise Unprocessable(detail, pointer=_pointer(path.strip("`"), detail)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f"the body is no valid JSON: {error}") from error
+
+
+def encode(body: Any) -> Response:
+    """Return the answer 200 with *body* as JSON."""
+    return Response(msgspec.json.encode(body), mimetype="application/json")
+
+
+def _pointer(path: str, detail: str) -> str:
+    """Return msgspec's path `$.a[0].b` as a JSON pointer; at a key it does not name, that of the container."""
+    known = path.removeprefix("key in `").removeprefix("$").partition("[...]")[0]
+    parts = [name or index for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", known)]
+    unknown = re.search(r"unknown field `(.*)`", detail)
+    if unknown and "[...]" not in path:
+        parts.append(unknown[1])
+    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def create_app(
+    name: str,
+    *,
+    token: str | None,
+    ready: Ready,
+    max_body_bytes: int = 1 << 20,
+    open_endpoints: Collection[str] = (),
+) -> Flask:
+    """Return a Flask app with problem+json for every error, bearer token, health, metrics and its own description.
+
+    ready: (can do its job, details); the details are shown only with the token. open_endpoints: more endpoints
+    that want no token.
+    """
+    app = Flask(name, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
+    free = OPEN | frozenset(open_endpoints)
+
+    def check_token() -> None:
+        g.started = time.perf_counter()
+        if request.endpoint not in free and not auth.allowed(request.headers.get("Authorization"), token):
+            raise Unauthorized("send `Authorization: Bearer TOKEN`")
+
+    app.before_request(check_token)
+    app.after_request(_measure)
+    _add_errors(app)
+    _add_endpoints(app, token, ready)
+    return app
+
+
+def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
+    @app.get("/healthz")
+    def healthz() -> ResponseReturnValue:
+        """Tell that the process is alive."""
+        return encode({"status": "alive"})
+
+    @app.get("/readyz")
+    def readyz() -> ResponseReturnValue:
+        """Tell whether the daemon can do its job: 200 or 503, details only with a token."""
+        able, details = ready()
+        shown = {"details": details} if auth.allowed(request.headers.get("Authorization"), token) else {}
+        if not able:
+            raise Unavailable("not ready", **shown)
+        return encode({"status": "ready"} | shown)
+
+    @app.get("/metrics")
+    def show_metrics() -> ResponseReturnValue:
+        """Return the daemon's metrics in Prometheus' text format."""
+        return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)
+
+    @app.get("/openapi.json")
+    def show_openapi() -> ResponseReturnValue:
+        """Return the description of this API (OpenAPI 3.1)."""
+        return encode(openapi.describe(app))
+
+
+def _measure(response: Response) -> Response:
+    rule = request.url_rule.rule if request.url_rule else "unknown"
+    now = time.perf_counter()
+    metrics.observe(request.method, rule, response.status_code, now - g.get("started", now))
+    return response
+
+
+def _answer(body: dict[str, Any], headers: dict[str, str]) -> Response:
+    answer = Response(msgspec.json.encode(body), status=body["status"], mimetype=MEDIA_TYPE)
+    answer.headers.update(headers)
+    return answer
+
+
+def _add_errors(app: Flask) -> None:
+    @app.errorhandler(Problem)
+    def problem(error: Problem) -> Response:
+        return _answer(error.body(request.path), error.headers)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> ResponseReturnValue:
+        if error.code is None or error.code < 400:
+            return error.get_response(request.environ)  # a redirect
+        if isinstance(error, RequestEntityTooLarge):
+            limit = f"at most {app.config['MAX_CONTENT_LENGTH']} bytes"
+            return _answer(TooLarge(limit).body(request.path), {"Connection": "close"})
+        slug = error.name.lower().replace(" ", "-")
+        body = document(error.code, slug, error.name, error.description or "", request.path)
+        kept = {k: v for k, v in error.get_headers() if k.lower() not in ("content-type", "content-length")}
+        return _answer(body, kept)
+
+    @app.errorhandler(Exception)
+    def crash(error: Exception) -> Response:
+        logger.exception("%s %s failed", request.method, request.path, exc_info=error)
+        return _answer(Problem("see the daemon's log").body(request.path), {})
