@@ -25,14 +25,14 @@ class Message(Struct, frozen=True, kw_only=True, tag_field="type"):
 # --- to a handler's process ---------------------------------------------------------------------------
 
 
-class Configure(Message, kw_only=True, tag="configure"):
+class Configure(Message, frozen=True, kw_only=True, tag="configure"):
     """The first message, and again after every change of plan: routes and epochs may differ, the handler not."""
 
     plan: SessionPlan
     running: bool
 
 
-class SetRunning(Message, kw_only=True, tag="set_running"):
+class SetRunning(Message, frozen=True, kw_only=True, tag="set_running"):
     """Start or stop a source; other handlers just see no frames."""
 
     running: bool
@@ -41,7 +41,7 @@ class SetRunning(Message, kw_only=True, tag="set_running"):
 # --- to the gateway -----------------------------------------------------------------------------------
 
 
-class Attach(Message, kw_only=True, tag="attach"):
+class Attach(Message, frozen=True, kw_only=True, tag="attach"):
     """Hold this session, or change it to this plan. Answered by Attached."""
 
     session_id: int
@@ -49,20 +49,20 @@ class Attach(Message, kw_only=True, tag="attach"):
     state: str  # initialized | running | stopped
 
 
-class SetState(Message, kw_only=True, tag="set_state"):
+class SetState(Message, frozen=True, kw_only=True, tag="set_state"):
     """A session is initialized, running or stopped: frames are taken only while it runs."""
 
     session_id: int
     state: str
 
 
-class Detach(Message, kw_only=True, tag="detach"):
+class Detach(Message, frozen=True, kw_only=True, tag="detach"):
     """Forget a session; waiting clients get 404, books are removed."""
 
     session_id: int
 
 
-class HandlerLost(Message, kw_only=True, tag="handler_lost"):
+class HandlerLost(Message, frozen=True, kw_only=True, tag="handler_lost"):
     """A local handler died and a new process is ready: the entry must send unanswered frames again."""
 
     session_id: int
@@ -70,7 +70,7 @@ class HandlerLost(Message, kw_only=True, tag="handler_lost"):
     blame: int | None = None  # sequence of the frame it died with
 
 
-class HandlerGaveUp(Message, kw_only=True, tag="handler_gave_up"):
+class HandlerGaveUp(Message, frozen=True, kw_only=True, tag="handler_gave_up"):
     """A local handler cannot be kept alive: frames in flight fail with this reason."""
 
     session_id: int
@@ -78,7 +78,7 @@ class HandlerGaveUp(Message, kw_only=True, tag="handler_gave_up"):
     reason: str
 
 
-class Shutdown(Message, kw_only=True, tag="shutdown"):
+class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Take no more frames, finish those in flight within *patience* seconds, then answer Drained and exit."""
 
     patience: float = 10.0
@@ -87,20 +87,20 @@ class Shutdown(Message, kw_only=True, tag="shutdown"):
 # --- from a child -------------------------------------------------------------------------------------
 
 
-class Ready(Message, kw_only=True, tag="ready"):
+class Ready(Message, frozen=True, kw_only=True, tag="ready"):
     """The handler has prepared, or the gateway listens."""
 
     load_ms: float = 0.0
 
 
-class Failed(Message, kw_only=True, tag="failed"):
+class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     """The handler could not prepare: for good when it is Unavailable."""
 
     reason: str
     for_good: bool = False
 
 
-class Attached(Message, kw_only=True, tag="attached"):
+class Attached(Message, frozen=True, kw_only=True, tag="attached"):
     """The gateway holds the session at this epoch."""
 
     session_id: int
@@ -116,7 +116,7 @@ class LinkStats(Struct, frozen=True, array_like=True):
     send_ms: float  # sum
 
 
-class SessionStats(Message, kw_only=True, tag="session_stats"):
+class SessionStats(Message, frozen=True, kw_only=True, tag="session_stats"):
     """A gateway's view of a session whose entry it is."""
 
     session_id: int
@@ -126,7 +126,7 @@ class SessionStats(Message, kw_only=True, tag="session_stats"):
     source_ended: bool = False
 
 
-class Telemetry(Message, kw_only=True, tag="telemetry"):
+class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     """What happened in the child since its last message."""
 
     packets: list[PacketInfo] = []
@@ -138,7 +138,7 @@ class Telemetry(Message, kw_only=True, tag="telemetry"):
     sessions: list[SessionStats] = []
 
 
-class Drained(Message, kw_only=True, tag="drained"):
+class Drained(Message, frozen=True, kw_only=True, tag="drained"):
     """Answer to Shutdown."""
 
     in_flight: int = 0

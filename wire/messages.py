@@ -16,7 +16,7 @@ class Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_d
 # --- graphs -------------------------------------------------------------------------------------------
 
 
-class HandlerSpec(Body, kw_only=True):
+class HandlerSpec(Body, frozen=True, kw_only=True):
     """One step of a graph."""
 
     handler_id: Id
@@ -32,7 +32,7 @@ class Encoding(StrEnum):
     RAW, JPEG = "raw", "jpeg"
 
 
-class Link(Body, kw_only=True):
+class Link(Body, frozen=True, kw_only=True):
     """From an output of one handler to an input of another."""
 
     source_handler: Id
@@ -42,7 +42,7 @@ class Link(Body, kw_only=True):
     encoding: Encoding = Encoding.RAW
 
 
-class ResultSpec(Body, kw_only=True):
+class ResultSpec(Body, frozen=True, kw_only=True):
     """An output whose data become part of the session's result."""
 
     handler_id: Id
@@ -50,7 +50,7 @@ class ResultSpec(Body, kw_only=True):
     on_demand: bool = False  # made only for frames whose picture is wanted
 
 
-class Graph(Body, kw_only=True):
+class Graph(Body, frozen=True, kw_only=True):
     """Handlers, links and the outputs that make the result (see wire.graph)."""
 
     handlers: list[HandlerSpec]
@@ -67,14 +67,14 @@ class Delivery(StrEnum):
     LOSSLESS, LIVE = "lossless", "live"
 
 
-class Route(Body, kw_only=True):
+class Route(Body, frozen=True, kw_only=True):
     """Where one replica of a handler runs."""
 
     node_id: Id
     url: str  # base of that node's data port, e.g. http://10.0.0.5:9100
 
 
-class Entry(Body, kw_only=True):
+class Entry(Body, frozen=True, kw_only=True):
     """The gateway that numbers the frames, and where they go first."""
 
     node_id: Id
@@ -83,7 +83,7 @@ class Entry(Body, kw_only=True):
     handler_id: Id  # receives the client's frames; for a source (no inputs) the handler that makes them
 
 
-class SessionPlan(Body, kw_only=True):
+class SessionPlan(Body, frozen=True, kw_only=True):
     """All that a node must know to hold its part of a session."""
 
     epoch: Epoch
@@ -103,7 +103,7 @@ class Running(StrEnum):
     PREPARING, INITIALIZED, RUNNING, STOPPED, FAILED = "preparing", "initialized", "running", "stopped", "failed"
 
 
-class Books(Body, kw_only=True):
+class Books(Body, frozen=True, kw_only=True):
     """A session's accounts: frames_in = delivered + sum(dropped) + in_flight, always."""
 
     frames_in: int = 0
@@ -114,7 +114,7 @@ class Books(Body, kw_only=True):
     next_sequence: int = 0
 
 
-class HandlerStatus(Body, kw_only=True):
+class HandlerStatus(Body, frozen=True, kw_only=True):
     """A handler's process on a node."""
 
     handler_id: Id
@@ -127,7 +127,7 @@ class HandlerStatus(Body, kw_only=True):
     reason: str | None = None
 
 
-class NodeSession(Body, kw_only=True):
+class NodeSession(Body, frozen=True, kw_only=True):
     """GET /sessions/<id> of a node; also part of the heartbeat."""
 
     session_id: Id
@@ -145,7 +145,7 @@ class NodeSession(Body, kw_only=True):
 # --- heartbeat ----------------------------------------------------------------------------------------
 
 
-class HandlerAvailability(Body, kw_only=True):
+class HandlerAvailability(Body, frozen=True, kw_only=True):
     """One handler type on one node."""
 
     handler_type: Id
@@ -154,7 +154,7 @@ class HandlerAvailability(Body, kw_only=True):
     reason: str | None = None  # why not
 
 
-class Gpu(Body, kw_only=True):
+class Gpu(Body, frozen=True, kw_only=True):
     """A GPU as NVML sees it."""
 
     gpu_id: int
@@ -162,7 +162,7 @@ class Gpu(Body, kw_only=True):
     mem_total: int  # MiB
 
 
-class Hardware(Body, kw_only=True):
+class Hardware(Body, frozen=True, kw_only=True):
     """What a node has."""
 
     cpus: int
@@ -170,14 +170,14 @@ class Hardware(Body, kw_only=True):
     gpus: list[Gpu] = []
 
 
-class Load(Body, kw_only=True):
+class Load(Body, frozen=True, kw_only=True):
     """A node's load, sampled just before the heartbeat."""
 
     cpu_util: float  # %, 0-100, of the whole node
     mem_util: float  # %
 
 
-class Heartbeat(Body, kw_only=True):
+class Heartbeat(Body, frozen=True, kw_only=True):
     """POST /nodes/<id>/heartbeat."""
 
     node_id: Id
@@ -195,7 +195,7 @@ class Heartbeat(Body, kw_only=True):
     leaving: bool = False  # the agent is shutting down in order
 
 
-class WantedSession(Body, kw_only=True):
+class WantedSession(Body, frozen=True, kw_only=True):
     """A session that a node should hold."""
 
     session_id: Id
@@ -204,7 +204,7 @@ class WantedSession(Body, kw_only=True):
     plan: SessionPlan | None = None  # given when the node does not hold this epoch
 
 
-class HeartbeatAnswer(Body, kw_only=True):
+class HeartbeatAnswer(Body, frozen=True, kw_only=True):
     """The sessions that a node should hold; it ends others after 10 s."""
 
     sessions: list[WantedSession] = []
@@ -221,7 +221,7 @@ class Maximize(StrEnum):
     THROUGHPUT, ACCURACY = "throughput", "accuracy"
 
 
-class Objective(Body, kw_only=True):
+class Objective(Body, frozen=True, kw_only=True):
     """What to optimise, and what must hold."""
 
     minimize: Minimize | None = None
@@ -231,7 +231,7 @@ class Objective(Body, kw_only=True):
     min_fps: Annotated[float, Meta(gt=0)] | None = None
 
 
-class SessionRequest(Body, kw_only=True):
+class SessionRequest(Body, frozen=True, kw_only=True):
     """POST /sessions."""
 
     service: str | int
@@ -266,7 +266,7 @@ BigCount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Timestamp = Annotated[float, Meta(ge=0, le=1e11)]
 
 
-class SysInfo(Body, kw_only=True):
+class SysInfo(Body, frozen=True, kw_only=True):
     """One row of sys_info; the fields are the columns (node_id comes from the report)."""
 
     timestamp: Timestamp
@@ -279,7 +279,7 @@ class SysInfo(Body, kw_only=True):
     gpu_power: Count | None = None  # W, sum
 
 
-class GpuInfo(Body, kw_only=True):
+class GpuInfo(Body, frozen=True, kw_only=True):
     """One row of gpu_info."""
 
     timestamp: Timestamp
@@ -290,7 +290,7 @@ class GpuInfo(Body, kw_only=True):
     gpu_power: Count
 
 
-class ProcInfo(Body, kw_only=True):
+class ProcInfo(Body, frozen=True, kw_only=True):
     """One row of proc_info."""
 
     timestamp: Timestamp
@@ -309,7 +309,7 @@ class PacketEvent(StrEnum):
     START, END, SENT, RECV = "start", "end", "sent", "recv"
 
 
-class PacketInfo(Body, kw_only=True):
+class PacketInfo(Body, frozen=True, kw_only=True):
     """One row of packet_info."""
 
     timestamp: Timestamp  # by the clock of the node that saw the event
@@ -320,7 +320,7 @@ class PacketInfo(Body, kw_only=True):
     size: Count | None = None  # bytes on the wire, for sent and recv
 
 
-class LinkInfo(Body, kw_only=True):
+class LinkInfo(Body, frozen=True, kw_only=True):
     """One row of link_info: what this node sent to another in a period."""
 
     timestamp: Timestamp
@@ -330,7 +330,7 @@ class LinkInfo(Body, kw_only=True):
     send_ms: Milliseconds  # mean per frame, from first byte to the 202
 
 
-class Report(Body, kw_only=True):
+class Report(Body, frozen=True, kw_only=True):
     """POST /reports."""
 
     node_id: Id

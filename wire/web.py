@@ -116,7 +116,9 @@ def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
     def readyz() -> ResponseReturnValue:
         """Tell whether the daemon can do its job: 200 or 503, details only with a token."""
         able, details = ready()
-        shown = {"details": details} if auth.allowed(request.headers.get("Authorization"), token) else {}
+        shown: dict[str, Any] = (
+            {"details": details} if auth.allowed(request.headers.get("Authorization"), token) else {}
+        )
         if not able:
             raise Unavailable("not ready", **shown)
         return encode({"status": "ready"} | shown)
