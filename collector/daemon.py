@@ -42,7 +42,7 @@ def run(settings: Settings) -> int:
         logger.error("collector: %s", error)
         return AWAY
     processes = _Processes(settings.collector, settings.database, settings.security.token, addresses)
-    with listener, tempfile.TemporaryDirectory(prefix="faceservice-metrics-") as folder:
+    with tempfile.TemporaryDirectory(prefix="faceservice-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder  # before anything imports the metrics library
         return serve(
             processes.make_app,
