@@ -1,0 +1,77 @@
+"""The command line: `python3 -m client services|nodes|sessions|algorithms|handlers|run|explain|drain`.
+
+Exit status: 0 done (`run`: every frame came back ok), 1 not, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from client import arguments, tables
+from client.coordinator import Coordinator
+from client.errors import ClientError
+from client.run import run
+
+WIDTH = 160  # columns, where the output is no terminal
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
+    """Run one command and return the exit status."""
+    args = arguments.parser(environ).parse_args(argv)
+    try:
+        return _command(args, arguments.token(args, environ))
+    except arguments.UsageError as error:
+        return _fail(error, 2)
+    except ClientError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # `... | head`: whoever read has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command(args: argparse.Namespace, token: str | None) -> int:
+    if args.command == "run":
+        return run(args, token)
+    coordinator = Coordinator(args.coordinator, token)
+    if args.command in arguments.LISTS:
+        return _show(args, coordinator.get(f"/{args.command}"), tables.LISTS[args.command])
+    if args.command == "explain":
+        session = coordinator.get(f"/sessions/{args.session}")
+        events = coordinator.list_of(f"/sessions/{args.session}/events", "events")
+        return _show(args, {**session, "events": events}, tables.explanation)
+    return _show(args, coordinator.drain(_node_id(coordinator, args.node)), tables.drained)
+
+
+def _node_id(coordinator: Coordinator, word: str) -> int:
+    """Return the id of the node that *word* names, by id or by name. Raises ClientError."""
+    if word.isdecimal():
+        return int(word)
+    nodes = coordinator.list_of("/nodes", "nodes")
+    found = next((n["node_id"] for n in nodes if n.get("node_name") == word), None)
+    if found is None:
+        known = ", ".join(str(n.get("node_name")) for n in nodes) or "none"
+        raise ClientError(f"no node is called {word!r}; there are: {known}")
+    return int(found)
+
+
+def _show(args: argparse.Namespace, document: dict[str, Any], table: tables.Show) -> int:
+    if args.json:
+        sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    else:
+        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        for part in table(document):
+            console.print(part)
+    sys.stdout.flush()
+    return 0
+
+
+def _fail(error: Exception, status: int) -> int:
+    sys.stderr.write(f"error: {error}\n")
+    return status
