@@ -1,0 +1,1 @@
+"""`scripts/demo`: the whole system on this machine, small, with everything it does shown."""
