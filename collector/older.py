@@ -9,7 +9,19 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from wire.messages import BigCount, Count, GpuInfo, Id, PacketEvent, PacketInfo, Percent, ProcInfo, Report, SysInfo, Timestamp
+from wire.messages import (
+    BigCount,
+    Count,
+    GpuInfo,
+    Id,
+    PacketEvent,
+    PacketInfo,
+    Percent,
+    ProcInfo,
+    Report,
+    SysInfo,
+    Timestamp,
+)
 
 BOOT_ID = "older"  # such reports have no identity; see store.Store.add
 

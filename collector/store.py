@@ -129,7 +129,9 @@ class Store:
     def _insert(self, connection: Connection, batch: Sequence[Entry]) -> None:
         """Insert the rows of the reports in *batch* that are new."""
         now = time.time()
-        fresh = [e.report for e in sorted(batch, key=_identity) if not e.known or self._is_new(connection, e.report, now)]
+        fresh = [
+            e.report for e in sorted(batch, key=_identity) if not e.known or self._is_new(connection, e.report, now)
+        ]
         for table, values in rows.rows(fresh).items():
             connection.exec_driver_sql(self._inserts[table], values)
 

@@ -27,7 +27,11 @@ class Gpus:
     def hardware(self) -> list[Gpu]:
         """Return what the GPUs are."""
         return [
-            Gpu(gpu_id=i, name=_text(pynvml.nvmlDeviceGetName(h)), mem_total=pynvml.nvmlDeviceGetMemoryInfo(h).total // MIB)
+            Gpu(
+                gpu_id=i,
+                name=_text(pynvml.nvmlDeviceGetName(h)),
+                mem_total=pynvml.nvmlDeviceGetMemoryInfo(h).total // MIB,
+            )
             for i, h in enumerate(self._handles)
         ]
 
@@ -50,7 +54,7 @@ class Gpus:
                 found[sample.pid] = (util + sample.smUtil, memory + sample.memUtil)
         return found
 
-    def _process_samples(self, gpu_id: int, handle: Any) -> list[Any]:  # noqa: ANN401 - NVML's structs
+    def _process_samples(self, gpu_id: int, handle: Any) -> list[Any]:
         """Return the newest sample of each process on one GPU."""
         since = self._seen_us.get(gpu_id, 0)
         try:
@@ -68,7 +72,7 @@ class Gpus:
             pynvml.nvmlShutdown()
 
 
-def _sample(timestamp: float, gpu_id: int, handle: Any) -> GpuInfo:  # noqa: ANN401
+def _sample(timestamp: float, gpu_id: int, handle: Any) -> GpuInfo:
     util = pynvml.nvmlDeviceGetUtilizationRates(handle)
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     return GpuInfo(
@@ -81,15 +85,15 @@ def _sample(timestamp: float, gpu_id: int, handle: Any) -> GpuInfo:  # noqa: ANN
     )
 
 
-def _power(handle: Any) -> int:  # noqa: ANN401
+def _power(handle: Any) -> int:
     """Return W; 0 for a card that does not measure it."""
     try:
-        return round(pynvml.nvmlDeviceGetPowerUsage(handle) / 1000)
+        return int(pynvml.nvmlDeviceGetPowerUsage(handle)) // 1000
     except pynvml.NVMLError:
         return 0
 
 
-def _clock(handle: Any) -> int:  # noqa: ANN401
+def _clock(handle: Any) -> int:
     """Return MHz; 0 for a card that does not say."""
     try:
         return int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))

@@ -36,7 +36,7 @@ def pause(failures: int, retry_after: float | None = None) -> float:
     """Return the seconds to wait after so many failed attempts in a row."""
     if failures <= 0:
         return 0.0
-    doubled = 0.25 * 2 ** min(failures, 10)
+    doubled = 0.25 * (1 << min(failures, 10))
     return min(LONGEST_PAUSE_S, max(doubled, retry_after or 0.0))
 
 
@@ -81,7 +81,9 @@ class Outbox:
         if not any(taken):
             return []
         first = self._report(packets[:REPORT_ROWS], sys, proc, links, gpu)
-        return [first] + [self._report(packets[i : i + REPORT_ROWS]) for i in range(REPORT_ROWS, len(packets), REPORT_ROWS)]
+        return [first] + [
+            self._report(packets[i : i + REPORT_ROWS]) for i in range(REPORT_ROWS, len(packets), REPORT_ROWS)
+        ]
 
     def _report(
         self,

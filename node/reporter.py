@@ -23,7 +23,7 @@ from node.outbox import Outbox, Verdict, pause, verdict
 from node.sampler import ProcessSample
 from node.spool import Spool
 from wire.client import ControlClient, PeerAway, PeerError
-from wire.messages import Hardware, Load, PacketInfo
+from wire.messages import Hardware, LinkInfo, Load, PacketInfo
 from wire.settings import ReporterSettings
 
 __all__ = ["ProcessSample", "Reporter"]
@@ -115,7 +115,7 @@ class Reporter:
         except Exception:
             logger.exception("no sample")
 
-    def _link_rows(self, timestamp: float) -> list[sampler.LinkInfo]:
+    def _link_rows(self, timestamp: float) -> list[LinkInfo]:
         with self._lock:
             links, self._links = self._links, []
         return sampler.link_rows(links, timestamp)
@@ -185,7 +185,7 @@ class Sender:
                 self._open().put(msgspec.json.encode(report))
             except OSError as error:
                 self._lost += 1
-                logger.error("report %d is lost: %s", report.report_id, error)  # noqa: TRY400 - the reason is enough
+                logger.error("report %d is lost: %s", report.report_id, error)
         total = self.dropped + outbox.dropped
         if total > self._told:
             logger.warning("reports or rows dropped since the start: %d", total)

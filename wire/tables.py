@@ -4,6 +4,8 @@ Telemetry keys start with the timestamp, so that rows are appended at the end of
 a row one event, so that writing a row again changes nothing. JSON is kept as text: no query looks into it.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     CHAR,
     BigInteger,
@@ -25,19 +27,19 @@ from sqlalchemy.types import TypeEngine
 metadata = MetaData()
 
 
-def _required(name: str, kind: "TypeEngine[object]", *, default: str | None = None) -> "Column[object]":
+def _required(name: str, kind: "TypeEngine[Any]", *, default: str | None = None) -> "Column[Any]":
     return Column(name, kind, nullable=False, server_default=None if default is None else text(default))
 
 
-def _key(name: str, kind: "TypeEngine[object]") -> "Column[object]":
+def _key(name: str, kind: "TypeEngine[Any]") -> "Column[Any]":
     return Column(name, kind, primary_key=True, nullable=False, autoincrement=False)
 
 
-def _json(name: str) -> "Column[object]":
+def _json(name: str) -> "Column[Any]":
     return Column(name, Text().with_variant(MEDIUMTEXT(), "mysql", "mariadb"), nullable=False)
 
 
-def _gpu() -> "list[Column[object]]":
+def _gpu() -> "list[Column[Any]]":
     return [Column(name, Integer()) for name in ("gpu_util", "gpu_mem_util")]
 
 

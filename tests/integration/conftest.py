@@ -1,99 +1,18 @@
-"""A private MariaDB server for the tests: own folder, own socket, own loopback port; nothing of the system's is used."""
+"""Databases for the integration tests."""
 
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import pymysql
 import pytest
 
+from tests.integration.mariadb import MariaDB, mysql_settings, new_folder
 from wire.settings import DatabaseSettings
-
-START_S = 60
-USER, PASSWORD = "faceservice", "only-for-tests"  # noqa: S105 - of a server that lives as long as the test
-
-
-class MariaDB:
-    """A server in a folder. kill() is `kill -9`; start() brings it back with its data."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.socket = folder / "s"
-        self.port = _free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._schemas = 0
-        _run("mariadb-install-db", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", *_as_user())  # fmt: skip
-        self.start()
-
-    def start(self) -> None:
-        """Start the server and return when it answers."""
-        log = (self.folder / "log").open("ab")
-        self._process = subprocess.Popen(
-            [
-                _program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
-                f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}",
-                "--innodb-buffer-pool-size=32M", "--skip-log-bin", *_as_user(),
-            ],
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-        log.close()
-        deadline = time.monotonic() + START_S
-        while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError("mariadbd did not start:\n" + (self.folder / "log").read_text()[-3000:])
-            time.sleep(0.05)
-
-    def _answers(self) -> bool:
-        try:
-            self.admin("SELECT 1")
-        except pymysql.OperationalError:
-            return False
-        return True
-
-    def admin(self, *statements: str) -> None:
-        """Run *statements* as the server's root."""
-        connection = pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
-        with connection, connection.cursor() as cursor:
-            for statement in statements:
-                cursor.execute(statement)
-
-    def new_schema(self) -> str:
-        """Return a fresh, empty schema that USER alone may touch."""
-        self._schemas += 1
-        name = f"faceservice_{self._schemas}"
-        self.admin(
-            f"CREATE DATABASE {name} CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-            f"CREATE USER IF NOT EXISTS '{USER}'@'%' IDENTIFIED BY '{PASSWORD}'",
-            f"GRANT ALL ON {name}.* TO '{USER}'@'%'",
-        )
-        return name
-
-    def kill(self) -> None:
-        """End the server at once, as a crash would."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        """End the server in order."""
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> None:
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(30)
-            self._process = None
 
 
 @pytest.fixture(scope="session")
 def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     """A server that all tests share: don't stop it."""
-    server = MariaDB(_folder(tmp_path_factory))
+    server = MariaDB(new_folder(tmp_path_factory))
     yield server
     server.stop()
 
@@ -101,54 +20,9 @@ def mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
 @pytest.fixture
 def own_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MariaDB]:
     """A server that the test may kill."""
-    server = MariaDB(_folder(tmp_path_factory))
+    server = MariaDB(new_folder(tmp_path_factory))
     yield server
     server.kill()
-
-
-def _folder(factory: pytest.TempPathFactory) -> Path:
-    """Return a new folder that the server's user can reach."""
-    folder = factory.mktemp("mariadb")
-    for parent in (folder, *list(folder.parents)[:2]):
-        parent.chmod(0o755)
-    if os.geteuid() == 0:
-        shutil.chown(folder, "mysql")
-    return folder
-
-
-def _as_user() -> list[str]:
-    return ["--user=mysql"] if os.geteuid() == 0 else []
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-    if found is None:
-        pytest.fail(f"{name} is not installed; `scripts/test` installs it (apt-get install mariadb-server)", pytrace=False)
-    return found
-
-
-def _run(name: str, *arguments: str) -> None:
-    done = subprocess.run([_program(name), "--no-defaults", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"{name} failed:\n{done.stdout}\n{done.stderr}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def mysql_settings(server: MariaDB, schema: str) -> DatabaseSettings:
-    """Return the settings of *schema* on *server*, over its loopback port."""
-    return DatabaseSettings(
-        db_engine="mysql",
-        db_addr="127.0.0.1",
-        db_port=server.port,
-        db_user=USER,
-        db_passwd=PASSWORD,
-        db_schema=schema,
-    )
 
 
 @pytest.fixture(params=["sqlite", "mysql"])

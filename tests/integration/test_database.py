@@ -10,7 +10,7 @@ import sqlalchemy
 from sqlalchemy import CHAR, BigInteger, Double, Engine, Float, Integer, LargeBinary, Numeric, String, Text
 from sqlalchemy.types import NullType, TypeEngine
 
-from tests.integration.conftest import MariaDB, mysql_settings
+from tests.integration.mariadb import MariaDB, mysql_settings
 from wire import database as db
 from wire.settings import DatabaseSettings
 from wire.tables import metadata
@@ -74,14 +74,15 @@ def test_migrating_again_changes_nothing(database: DatabaseSettings) -> None:
 
 def test_a_schema_without_migrations_is_said_to_lack_them(mariadb: MariaDB) -> None:
     engine = db.connect(mysql_settings(mariadb, mariadb.new_schema()))
-    with pytest.raises(db.SchemaBehind, match="0001_initial.*--migrate"):
+    with pytest.raises(db.SchemaBehind, match=r"0001_initial.*--migrate"):
         db.check(engine)
 
 
 def test_sqlite_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None:
     """Coordinator and collector workers open the database at the same moment."""
     code = (
-        "import sys\nfrom pathlib import Path\nfrom wire import database as db\nfrom wire.settings import DatabaseSettings\n"
+        "import sys\nfrom pathlib import Path\nfrom wire import database as db\n"
+        "from wire.settings import DatabaseSettings\n"
         "db.check(db.connect(DatabaseSettings(db_path=Path(sys.argv[1]))))"
     )
     path = tmp_path / "new/folder/db.sqlite"
@@ -94,7 +95,9 @@ def test_sqlite_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None:
 
 def test_a_database_that_is_away_is_named_without_its_password(mariadb: MariaDB) -> None:
     settings = mysql_settings(mariadb, mariadb.new_schema())
-    wrong = DatabaseSettings(**{n: getattr(settings, n) for n in settings.__struct_fields__} | {"db_passwd": "s3cret-x"})
+    wrong = DatabaseSettings(
+        **{n: getattr(settings, n) for n in settings.__struct_fields__} | {"db_passwd": "s3cret-x"}
+    )
     nobody = DatabaseSettings(db_engine="mysql", db_port=1, db_user="u", db_passwd="s3cret-x", db_schema="s")
     for bad, says in ((wrong, "Access denied"), (nobody, "127.0.0.1:1")):
         with pytest.raises(db.DatabaseAway, match=says) as caught:
