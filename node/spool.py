@@ -2,10 +2,12 @@
 
 A file appears whole or not at all (written aside, synced, renamed). Over the limit the oldest go first, and are
 counted. What the collector refuses is kept in `aside/` for people to look at, the newest KEPT_ASIDE of them.
-One process and one thread at a time.
+One process at a time; any thread.
 """
 
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 SUFFIX = ".json"
@@ -23,6 +25,7 @@ class Spool:
             unfinished.unlink()
         self._sizes = {f.name: f.stat().st_size for f in sorted(path.glob("*" + SUFFIX))}  # in order
         self._next = 1 + max((_number(n) for n in [*self._sizes, *_names(self._aside)]), default=0)
+        self._lock = threading.Lock()
         self.dropped = 0  # reports that made room for newer ones
 
     def __len__(self) -> int:
@@ -35,31 +38,34 @@ class Spool:
 
     def put(self, data: bytes) -> None:
         """Add a report behind all others; it is on the disk when this returns. Raises OSError."""
-        name = f"{self._next:016d}{SUFFIX}"
-        self._make_room(len(data))
-        _write(self._path / name, data)
-        self._next += 1
-        self._sizes[name] = len(data)
+        with self._lock:
+            name = f"{self._next:016d}{SUFFIX}"
+            self._make_room(len(data))
+            _write(self._path / name, data)
+            self._next += 1
+            self._sizes[name] = len(data)
 
     def first(self) -> tuple[str, bytes] | None:
         """Return name and content of the oldest report, or None. Raises OSError."""
-        for name in list(self._sizes):
-            try:
-                return name, (self._path / name).read_bytes()
-            except FileNotFoundError:  # taken away by somebody
-                del self._sizes[name]
+        with self._lock:
+            for name in list(self._sizes):
+                try:
+                    return name, (self._path / name).read_bytes()
+                except FileNotFoundError:  # taken away by somebody
+                    del self._sizes[name]
         return None
 
     def remove(self, name: str) -> None:
         """Forget a report that has arrived. Raises OSError."""
-        (self._path / name).unlink(missing_ok=True)
-        self._sizes.pop(name, None)
+        with self._lock:
+            self._remove(name)
 
     def set_aside(self, name: str) -> Path:
         """Keep a refused report out of the way and return where it is now. Raises OSError."""
         target = self._aside / name
-        (self._path / name).replace(target)
-        self._sizes.pop(name, None)
+        with self._lock, suppress(FileNotFoundError):  # it may just have made room
+            self._sizes.pop(name, None)
+            (self._path / name).replace(target)
         for old in _names(self._aside)[:-KEPT_ASIDE]:
             (self._aside / old).unlink(missing_ok=True)
         return target
@@ -70,8 +76,12 @@ class Spool:
             if size + needed <= self._limit:
                 return
             size -= self._sizes[name]
-            self.remove(name)
+            self._remove(name)
             self.dropped += 1
+
+    def _remove(self, name: str) -> None:
+        (self._path / name).unlink(missing_ok=True)
+        self._sizes.pop(name, None)
 
 
 def _names(folder: Path) -> list[str]:
