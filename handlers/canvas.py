@@ -14,7 +14,7 @@ REFERENCE_SIDE = 640  # pixels: a picture whose shorter side has as many gets li
 
 def line_width(image: Image) -> int:
     """Return a line width, pixels, that is visible on *image* without hiding it."""
-    return max(1, round(2 * min(image.shape[:2]) / REFERENCE_SIDE))
+    return int(max(1, round(2 * min(image.shape[:2]) / REFERENCE_SIDE)))
 
 
 def draw_box(image: Image, box: Box, colour: Colour) -> None:

@@ -3,11 +3,12 @@
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-import cv2
+import numpy as np
 
 from handlers.base import Context, FrameError, Handler, Params, Range, Unavailable
 from handlers.dlib_face import FaceEmbedder, check_models
 from handlers.gallery import BUDGET_S, Gallery
+from handlers.pixels import to_rgb
 from handlers.types import Box, Boxes
 
 UNKNOWN = "unknown"
@@ -20,7 +21,7 @@ class DlibAlignRecognizeParams(Params, frozen=True):
     model: str = "dlib-resnet-v1"  # an id of the manifest
     gallery: str = ""  # empty: the node's gallery folder
     jitters: Annotated[int, Range(1, 100)] = 1  # distorted copies averaged per face; each costs a run of the network
-    thresh: Annotated[float, Range(0.0, 2.0)] = 0.6  # largest distance that still is the same person (dlib's own figure)
+    thresh: Annotated[float, Range(0.0, 2.0)] = 0.6  # largest distance of the same person (dlib's own figure)
 
 
 class DlibAlignRecognizeHandler(Handler[DlibAlignRecognizeParams]):
@@ -56,7 +57,7 @@ class DlibAlignRecognizeHandler(Handler[DlibAlignRecognizeParams]):
     def _recognize(self, box: Box) -> Box:
         if box.crop is None or box.crop_x is None or box.crop_y is None:
             raise FrameError(f"box at {box.x},{box.y} has no crop: set with_crop on the detector")
-        rgb = cv2.cvtColor(box.crop, cv2.COLOR_BGR2RGB)
+        rgb = to_rgb(box.crop)
         left, top = box.crop_x, box.crop_y
         vector, points = self._embedder.describe(rgb, box.x - left, box.y - top, box.w, box.h, self.params.jitters)
         label, distance = self._gallery.nearest(vector) or (UNKNOWN, None)
@@ -68,5 +69,5 @@ class DlibAlignRecognizeHandler(Handler[DlibAlignRecognizeParams]):
             crop_x=None,
             crop_y=None,
             embedding=vector,
-            landmarks=points + [left, top],
+            landmarks=points + np.array([left, top], np.int32),
         )

@@ -45,7 +45,7 @@ def check_models(predictor: Predictor, model: str, model_path: Path) -> None:
     locate(model, model_path)
 
 
-def _load(kind: Any, model_id: str, model_path: Path) -> Any:
+def _load(kind: type[Any], model_id: str, model_path: Path) -> Any:
     path = locate(model_id, model_path)
     try:
         return kind(str(path))

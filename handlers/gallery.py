@@ -13,7 +13,6 @@ import logging
 import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +21,7 @@ from handlers.base import FrameError
 from handlers.dlib_face import DIM, FaceEmbedder
 from handlers.hog_detect_face import find_faces, frontal_face_detector
 from handlers.pictures import decode_picture
+from handlers.pixels import to_rgb
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 RESCAN_S = 2.0  # the folder is looked at again at most this often
@@ -114,7 +114,7 @@ class Gallery:
 
     def _compute(self, data: bytes) -> Vector:
         """Return the vector of the largest face, float64 (DIM,), or (0,) without a face. Raises FrameError."""
-        rgb = cv2.cvtColor(decode_picture(data), cv2.COLOR_BGR2RGB)
+        rgb = to_rgb(decode_picture(data))
         faces = find_faces(self._detector, rgb, UPSAMPLE)
         if not faces:
             return np.empty(0)

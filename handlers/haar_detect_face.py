@@ -40,6 +40,4 @@ class HaarDetectFaceHandler(Detector[HaarDetectFaceParams]):
         rects, counts = self._cascade.detectMultiScale2(
             grey, scaleFactor=p.scale_factor, minNeighbors=p.min_neighbors, minSize=(p.min_size, p.min_size)
         )
-        return [
-            Found(float(n), int(x), int(y), int(w), int(h)) for (x, y, w, h), n in zip(rects, counts, strict=True)
-        ]
+        return [Found(float(n), int(x), int(y), int(w), int(h)) for (x, y, w, h), n in zip(rects, counts, strict=True)]

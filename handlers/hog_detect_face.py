@@ -6,10 +6,9 @@ Only the detector is loaded here: importing face_recognition itself would load e
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-import cv2
-
 from handlers.base import Context, Range, Unavailable
 from handlers.detector import Detector, DetectorParams, Found
+from handlers.pixels import to_rgb
 from handlers.types import Boxes, Image
 
 
@@ -39,7 +38,7 @@ class HogDetectFaceHandler(Detector[HogDetectFaceParams]):
 
     def find(self, image: Image) -> list[Found]:
         """Return the faces in *image* (uint8 (H, W, 3) BGR); the detector gets it in RGB, as face_recognition does."""
-        return find_faces(self._detector, cv2.cvtColor(image, cv2.COLOR_BGR2RGB), self.params.upsample)
+        return find_faces(self._detector, to_rgb(image), self.params.upsample)
 
 
 def need_dlib() -> None:

@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-import cv2
-
 from handlers.base import FrameError, Handler, Params, Range
+from handlers.pixels import scale
 from handlers.types import Image
 
 
@@ -29,11 +28,7 @@ class ResizeHandler(Handler[ResizeParams]):
         height, width = image.shape[:2]
         if height == 0 or width == 0:
             raise FrameError(f"the picture is empty ({width}x{height})")
-        target = target_size(width, height, self.params.width, self.params.height)
-        if target == (width, height):
-            return image
-        shrinks = target[0] * target[1] < width * height
-        return cv2.resize(image, target, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        return scale(image, *target_size(width, height, self.params.width, self.params.height))
 
 
 def target_size(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int]:

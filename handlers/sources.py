@@ -1,0 +1,157 @@
+"""Where a capture's pictures come from: what a source's name means, its pace, and the newest frame of a live one.
+
+Live sources are read by a thread into one slot; a frame that is not taken in time is replaced and counted:
+
+    camera / stream ──reader thread──▶ one slot, the newest frame ──▶ read()
+                        │ lost: close, wait 0.5, 1, 2 ... 30 s, open again
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import cv2
+import numpy as np
+
+from handlers.base import Unavailable
+from handlers.types import Image
+
+STREAM_SCHEMES = {"rtsp", "rtsps", "http", "https"}
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+FIRST_DELAY_S, LAST_DELAY_S = 0.5, 30.0  # between attempts to open a live source
+CATCH_UP_S = 1.0  # a pace that fell behind makes up for at most so much
+NETWORK_TIMEOUT_MS = 5000  # to open a stream, and between its frames
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera of this machine."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A camera or server in the network."""
+
+    url: str
+
+    def __repr__(self) -> str:
+        return f"<Stream {urlsplit(self.url).hostname}>"  # the URL may hold a password
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video file."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Picture files, in order of their names."""
+
+    paths: tuple[Path, ...]
+
+
+def understand(source: int | str) -> Camera | Stream | Video | Pictures:
+    """Return what *source* is: a camera number, a URL, a file, or a pattern of picture files (`*`, `?`, `[...]`).
+
+    Raises Unavailable for what is not there and for URL schemes other than STREAM_SCHEMES.
+    """
+    if isinstance(source, int) or source.isdecimal():
+        return Camera(int(source))
+    if "://" in source:
+        scheme = urlsplit(source).scheme.lower()
+        if scheme not in STREAM_SCHEMES:
+            raise Unavailable(f"source has scheme {scheme!r}, not one of {', '.join(sorted(STREAM_SCHEMES))}")
+        return Stream(source)
+    if Path(source).is_file():
+        is_picture = Path(source).suffix.lower() in PICTURE_SUFFIXES
+        return Pictures((Path(source),)) if is_picture else Video(Path(source))
+    paths = tuple(Path(p) for p in sorted(glob(source, recursive=True))) if has_magic(source) else ()
+    if not paths:
+        raise Unavailable(f"source {source!r}: no such file" + (" matches" if has_magic(source) else ""))
+    return Pictures(paths)
+
+
+class Pace:
+    """Gives frames out at *fps*; 0: as fast as they are asked for."""
+
+    def __init__(self, fps: float, stopped: threading.Event) -> None:
+        self._period = 1.0 / fps if fps > 0 else 0.0
+        self._due = time.monotonic()
+        self._stopped = stopped
+
+    def wait(self) -> None:
+        """Wait until the next frame is due, or until stopped."""
+        if self._period == 0.0:
+            return
+        now = time.monotonic()
+        if self._due > now:
+            self._stopped.wait(self._due - now)
+        self._due = max(self._due, now - CATCH_UP_S) + self._period
+
+
+class LiveReader:
+    """Keeps the newest frame of a live source; opens it again, with growing delays, whenever it goes away."""
+
+    def __init__(self, open_source: Callable[[], cv2.VideoCapture], name: str, stopped: threading.Event) -> None:
+        self._open = open_source
+        self._name = name
+        self._stopped = stopped
+        self._changed = threading.Condition()
+        self._frame: Image | None = None
+        self.dropped = 0  # frames that were replaced before they were taken
+        self._thread = threading.Thread(target=self._run, name=f"live-{name}", daemon=True)
+        self._thread.start()
+
+    def take(self, timeout_s: float) -> Image | None:
+        """Return a frame not given out before, uint8 (H, W, 3) BGR; None when none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._frame is not None, timeout_s)
+            frame, self._frame = self._frame, None
+            return frame
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the thread to end, after the event was set."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        delay = FIRST_DELAY_S
+        try:
+            while not self._stopped.is_set():
+                frames = self._read_until_lost()
+                delay = FIRST_DELAY_S if frames else min(delay * 2, LAST_DELAY_S)
+                if not self._stopped.is_set():
+                    logger.warning("%s gave %d frames and went away; next attempt in %.1f s", self._name, frames, delay)
+                    self._stopped.wait(delay)
+        except Exception:  # the boundary of a thread
+            logger.exception("reader of %s ended", self._name)
+
+    def _read_until_lost(self) -> int:
+        """Open the source and read it until it fails or the event is set; return the number of frames."""
+        capture, frames = self._open(), 0
+        try:
+            while not self._stopped.is_set():
+                ok, frame = capture.read()
+                if not ok:
+                    break
+                frames += 1
+                self._put(np.asarray(frame, np.uint8))
+        finally:
+            capture.release()
+        return frames
+
+    def _put(self, frame: Image) -> None:
+        with self._changed:
+            self.dropped += self._frame is not None
+            self._frame = frame
+            self._changed.notify()
