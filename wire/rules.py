@@ -35,7 +35,8 @@ def _secret(reader: Reader, section: str, key: str, path: Path) -> str | None:
         mode = path.stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        reader.fault(section, key, f"cannot read {path}: {reason}")
+        writer = " (install.sh writes it)" if section == "database" else ""
+        reader.fault(section, key, f"cannot read {path}: {reason}{writer}")
         return None
     if mode & stat.S_IROTH:
         reader.fault(section, key, f"{path} can be read by everybody (chmod 600 it)")

@@ -11,13 +11,10 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Flask
-from gunicorn.app.base import BaseApplication
-from gunicorn.arbiter import Arbiter
-from gunicorn.glogging import Logger
+if TYPE_CHECKING:
+    from flask import Flask
 
 BACKLOG = 512
 GRACE_S = 10  # how long requests in flight may take after SIGTERM
@@ -76,7 +73,7 @@ def die_with_parent(parent: int, signum: int) -> None:
 
 
 def serve(
-    make_app: Callable[[], Flask],
+    make_app: "Callable[[], Flask]",
     listener: socket.socket,
     *,
     workers: int,
@@ -112,45 +109,16 @@ def serve(
         "graceful_timeout": GRACE_S,
         "keepalive": KEEP_ALIVE_S,
         "loglevel": "warning",
-        "logger_class": _Log,
         "control_socket_disable": True,
         "post_fork": lambda _arbiter, _worker: die_with_parent(arbiter, signal.SIGKILL),
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
     }
-    try:
-        _Arbiter(_Application(make_app, options)).run()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    return 0
+    from wire.arbiter import run  # gunicorn: only who serves with it pays for it
 
-
-class _Application(BaseApplication):  # type: ignore[misc]
-    def __init__(self, make_app: Callable[[], Flask], options: dict[str, Any]) -> None:
-        self._make_app, self._options = make_app, options
-        super().__init__()
-
-    def load_config(self) -> None:
-        for name, value in self._options.items():
-            self.cfg.set(name, value)
-
-    def load(self) -> Flask:
-        return self._make_app()
-
-
-class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's arbiter, for which SIGINT is the same orderly stop as SIGTERM, and nothing else is a command."""
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-    def signal(self, sig: int, frame: FrameType | None) -> None:
-        super().signal(signal.SIGTERM if sig == signal.SIGINT else sig, frame)
-
-
-class _Log(Logger):  # type: ignore[misc]
-    """gunicorn's messages go the way of all others."""
-
-    def setup(self, cfg: Any) -> None:
-        super().setup(cfg)
-        self.error_log.handlers.clear()
-        self.error_log.propagate = True
+    status = run(make_app, options)
+    if os.getpid() != arbiter:  # a worker comes back here too; what follows is the arbiter's alone
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
