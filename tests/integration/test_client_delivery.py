@@ -1,4 +1,4 @@
-"""FaceClient over real sockets against an entry that misbehaves on purpose, and a coordinator that knows where it is."""
+"""FaceClient over real sockets, against an entry that misbehaves on purpose and a coordinator that knows its place."""
 
 import threading
 from collections import Counter
@@ -219,8 +219,16 @@ def test_an_accepted_frame_is_fetched_from_its_location(entry: Starter) -> None:
 def test_the_session_is_found_again_where_it_moved(entry: Starter) -> None:
     """The first entry dies in mid-stream; the coordinator names the second; each result comes once, in order."""
     second = entry(Peer.result)
-    first = entry(lambda peer: peer.result() if peer.number < 5 else (died.set(), peer.cut()))
     died = threading.Event()
+
+    def die_at_five(peer: Peer) -> None:
+        if peer.number < 5:
+            peer.result()
+        else:
+            died.set()
+            peer.cut()
+
+    first = entry(die_at_five)
     coordinator = entry(lambda peer: peer.send(session_of(second if died.is_set() else first)))
     with FaceClient("face_recognition", coordinator=coordinator.url) as client:
         results = list(client.stream([JPEG] * 20, window=4))

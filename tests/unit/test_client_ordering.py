@@ -9,7 +9,13 @@ from client.ordering import Closed, InOrder, Turnstile
 
 def test_what_was_put_comes_in_order_and_ends() -> None:
     queue: InOrder[int] = InOrder(3)
-    feeder = threading.Thread(target=lambda: ([queue.put(n) for n in range(100)], queue.end()))
+
+    def feed() -> None:
+        for number in range(100):
+            queue.put(number)
+        queue.end()
+
+    feeder = threading.Thread(target=feed)
     feeder.start()
     assert list(queue) == list(range(100))
     feeder.join(5)
@@ -18,7 +24,13 @@ def test_what_was_put_comes_in_order_and_ends() -> None:
 def test_put_waits_for_room() -> None:
     queue: InOrder[int] = InOrder(2)
     third_put = threading.Event()
-    feeder = threading.Thread(target=lambda: ([queue.put(n) for n in range(3)], third_put.set()))
+
+    def feed() -> None:
+        for number in range(3):
+            queue.put(number)
+        third_put.set()
+
+    feeder = threading.Thread(target=feed)
     feeder.start()
     assert not third_put.wait(0.1)
     assert next(iter(queue)) == 0

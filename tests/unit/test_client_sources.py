@@ -67,7 +67,7 @@ def test_a_video_gives_every_frame_in_order(tmp_path: Path) -> None:
     writer.release()
     found = list(frames(expand([str(path)])))
     assert [f.name for f in found] == [f"clip.avi#{n:06d}" for n in range(5)]
-    greys = [cv2.imdecode(np.frombuffer(f.data, np.uint8), cv2.IMREAD_GRAYSCALE).mean() for f in found]
+    greys = [np.mean(np.asarray(cv2.imdecode(np.frombuffer(f.data, np.uint8), 0))) for f in found]
     assert np.allclose(greys, [0, 50, 100, 150, 200], atol=4)
 
 
