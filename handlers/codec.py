@@ -41,12 +41,12 @@ def from_part(part: Part | None, buffers: Sequence[memoryview]) -> Any:
 def _image(array: NDArray[Any], buffers: list[Buffer]) -> ImagePart:
     if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3:
         raise TypeError(f"an image is uint8 (H, W, 3), not {array.dtype} {array.shape}")
-    buffers.append(memoryview(np.ascontiguousarray(array).reshape(-1)))
+    buffers.append(np.ascontiguousarray(array).reshape(-1).data)
     return ImagePart(shape=(array.shape[0], array.shape[1], 3), buffer=len(buffers) - 1)
 
 
 def _numbers(array: NDArray[Any], buffers: list[Buffer]) -> ArrayPart:
-    buffers.append(memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B"))
+    buffers.append(np.ascontiguousarray(array).reshape(-1).data.cast("B"))
     return ArrayPart(shape=tuple(array.shape), dtype=str(array.dtype), buffer=len(buffers) - 1)
 
 

@@ -21,7 +21,7 @@ import iceoryx2 as iox
 MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
 MAX_RECEIVERS = 2  # the living one, and a dead one not yet swept
 INITIAL_SLOT = 4096  # bytes; grows by powers of two as frames do
-SHM = Path("/dev/shm")
+SHM = Path("/dev/shm")  # noqa: S108 - not a temporary folder: where shared memory lives
 
 iox.set_log_level(iox.LogLevel.Fatal)
 
@@ -77,7 +77,7 @@ class Outlet:
                 raise ChannelError(f"cannot send to {self.address}: {error}") from error
             if not taken:
                 return False
-            with contextlib.suppress(iox.NotifierNotifyError):  # the receiver's thread may be gone: its death is seen elsewhere
+            with contextlib.suppress(iox.NotifierNotifyError):  # the receiver died: seen elsewhere
                 self._notifier.notify()
             return True
 

@@ -65,7 +65,9 @@ class Topology:
             taken.add(port)
         for result in self.graph.results:
             if result.handler_id not in self.handlers or result.output >= self.outputs(result.handler_id):
-                raise GraphError(f"results name output {result.output} of handler {result.handler_id}, which is not there")
+                raise GraphError(
+                    f"results name output {result.output} of handler {result.handler_id}, which is not there"
+                )
 
     def _sorted(self) -> list[int]:
         """Return the handler ids in topological order, stable in file order (Kahn 1962)."""

@@ -49,7 +49,9 @@ class ArrayPart(Struct, frozen=True, forbid_unknown_fields=True, tag="array"):
 class ImagePart(Struct, frozen=True, forbid_unknown_fields=True, tag="image"):
     """A picture: uint8 (H, W, 3)."""
 
-    shape: tuple[Annotated[int, Meta(ge=0, le=2**20)], Annotated[int, Meta(ge=0, le=2**20)], Annotated[int, Meta(ge=1, le=4)]]
+    shape: tuple[
+        Annotated[int, Meta(ge=0, le=2**20)], Annotated[int, Meta(ge=0, le=2**20)], Annotated[int, Meta(ge=1, le=4)]
+    ]
     buffer: Annotated[int, Meta(ge=0)]
     dtype: str = "uint8"
     order: str = "BGR"

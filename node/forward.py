@@ -1,0 +1,126 @@
+"""Packets leave a process: into an inbox of this node, or over a kept connection to another node's gateway.
+
+A full inbox or a 503 makes the sender wait: back-pressure travels upstream. A node that is away is tried again until
+the plan changes; the entry sends the frame again to the new place.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
+from node.channel import Channel, Outlet
+from node.hop import HopClient
+from node.http11 import Disconnected
+from node.recorder import Recorder
+from wire.messages import Route, SessionPlan
+from wire.packet import Buffer, total
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.2  # between attempts
+GIVE_UP_S = 20.0  # after so long without success a packet is let go; the entry sends its frame again
+
+
+class Forwarder:
+    """Sends for one thread. `closing` is set when the process must end."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        node_id: int,
+        recorder: Recorder,
+        token: str | None,
+        closing: threading.Event,
+        plan: Callable[[], SessionPlan],
+    ) -> None:
+        self._channel = channel
+        self._node_id = node_id
+        self._recorder = recorder
+        self._token = token
+        self._closing = closing
+        self._plan = plan
+        self._outlets: dict[str, Outlet] = {}
+        self._hops: dict[str, HopClient] = {}
+        self._opening = threading.Lock()
+
+    def to_handler(self, route: Route, target: tuple[int, int, int], inputs: int, pieces: list[Buffer]) -> bool:
+        """Send a packet to target = (session, handler, input) on the route's node; *inputs* of that handler.
+
+        Returns False when it had to be let go.
+        """
+        session_id, handler_id, port = target
+        if route.node_id == self._node_id:
+            return self._persist(lambda: put(self.outlet(session_id, handler_id, inputs), pieces))
+        return self._to_node(route.url, route.node_id, input_path(session_id, handler_id, port), pieces)
+
+    def to_entry(self, plan: SessionPlan, session_id: int, pieces: list[Buffer]) -> bool:
+        """Send a result packet to the entry's gateway."""
+        if plan.entry.node_id == self._node_id:
+            return self._persist(lambda: put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces))
+        return self._to_node(plan.entry.url, plan.entry.node_id, results_path(session_id), pieces)
+
+    def outlet(self, session_id: int, handler_id: int, inputs: int) -> Outlet:
+        """Return the sending end of a handler's inbox on this node."""
+        return self._outlet(handler_address(session_id, handler_id), handler_depth(self._plan(), inputs))
+
+    def _outlet(self, address: str, depth: int) -> Outlet:
+        outlet = self._outlets.get(address)
+        if outlet is None:
+            with self._opening:
+                outlet = self._outlets.get(address) or self._channel.outlet(address, depth)
+                self._outlets[address] = outlet
+        return outlet
+
+    def _to_node(self, url: str, node_id: int, path: str, pieces: list[Buffer]) -> bool:
+        hop = self._hops.get(url)
+        if hop is None:
+            hop = self._hops[url] = HopClient(url, self._token)
+        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces))
+
+    def _try_hop(self, hop: HopClient, node_id: int, path: str, pieces: list[Buffer]) -> bool | None:
+        """Return True when sent, None to try again, False when the other side will never take it."""
+        start = time.monotonic()
+        try:
+            status, _ = hop.post(path, pieces)
+        except Disconnected as error:
+            log.debug("hop to node %s: %s", node_id, error)
+            return None
+        if status == 202:
+            self._recorder.sent(node_id, total(pieces), time.monotonic() - start)
+            return True
+        if status in (404, 503):  # not attached yet, or full
+            return None
+        if status != 409:
+            log.warning("node %s refused a packet for %s with %s", node_id, path, status)
+        return False
+
+    def _persist(self, attempt: Callable[[], bool | None]) -> bool:
+        """Repeat *attempt* while it returns None."""
+        wait, epoch, deadline = FIRST_WAIT_S, self._plan().epoch, time.monotonic() + GIVE_UP_S
+        while (done := attempt()) is None:
+            if self._closing.wait(wait) or self._plan().epoch != epoch or time.monotonic() > deadline:
+                return False
+            wait = min(2 * wait, LONGEST_WAIT_S)
+        return done
+
+    def close(self) -> None:
+        """Close connections and outlets."""
+        for hop in self._hops.values():
+            hop.close()
+        for outlet in self._outlets.values():
+            outlet.close()
+
+
+def put(outlet: Outlet, pieces: list[Buffer]) -> bool | None:
+    """Copy *pieces* into one slot and send it; None when the inbox is full or not there."""
+    slot = outlet.loan(total(pieces))
+    if slot is None:
+        return None
+    position = 0
+    for piece in pieces:
+        view = memoryview(piece).cast("B")
+        slot.view[position : position + len(view)] = view
+        position += len(view)
+    return slot.send() or None

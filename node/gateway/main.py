@@ -1,0 +1,218 @@
+"""The gateway process of a node.
+
+data port ──▶ connection threads (server, views)
+pipe ◀──▶ control thread: sessions in; telemetry, books and figures out
+inbox ──▶ results thread: what exits and sources of this node say
+care thread: once a second, overdue frames
+"""
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+import msgspec
+
+from node import control
+from node.addresses import GATEWAY, GATEWAY_DEPTH, lost_path
+from node.channel import Channel
+from node.control import (
+    Attach,
+    Attached,
+    ChildSettings,
+    Detach,
+    Drained,
+    Failed,
+    HandlerGaveUp,
+    HandlerLost,
+    Ready,
+    SessionStats,
+    SetState,
+    Shutdown,
+    Telemetry,
+)
+from node.gateway.server import Server
+from node.gateway.sessions import Sessions
+from node.gateway.sources import Sources
+from node.gateway.views import Views
+from node.hop import HopClient
+from node.http11 import Disconnected
+from node.recorder import Recorder
+from node.worker.main import leave_soon, settle
+from wire import packet
+from wire.graph import GraphError
+from wire.packet import Kind, PacketError
+
+log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """What the threads of the gateway share."""
+
+    def __init__(self, pipe: Pipe, listener: socket.socket, settings: ChildSettings) -> None:
+        self._pipe = pipe
+        self._settings = settings
+        self._listener = listener
+        self.closing = threading.Event()
+        self._recorder = Recorder(settings.packet_sample)
+        self._channel = Channel(settings.channel_name, Path(settings.run_path))
+        self._inbox = self._channel.inbox(GATEWAY, GATEWAY_DEPTH)
+        self.sessions = Sessions(settings, self._channel, self._recorder, self.closing)
+        self._sources = Sources(self.sessions, self.closing)
+
+    def start(self) -> None:
+        """Start all threads but the control thread."""
+        server = Server(self._listener, Views(self.sessions, self._settings.max_frame_bytes, self._settings.token))
+        for name, target in (("accept", server.serve), ("results", self._receive), ("care", self._look_after)):
+            threading.Thread(target=target, name=name, daemon=True).start()
+        control.send(self._pipe, Ready())
+
+    # --- results thread ------------------------------------------------------------------------------
+
+    def _receive(self) -> None:
+        while not self.closing.is_set():
+            try:
+                data = self._inbox.receive(1.0)
+                if data is not None:
+                    self._take(data)
+            except Exception:
+                log.exception("results thread")
+
+    def _take(self, data: memoryview) -> None:
+        try:
+            arrived = packet.decode(data)
+        except PacketError as error:
+            log.error("unreadable packet from a local handler: %s", error)
+            return
+        held = self.sessions.get(arrived.header.session_id)
+        if held is None or held.entry is None or arrived.header.epoch < held.plan.accept_from:
+            return
+        if arrived.header.kind is Kind.RESULT:
+            held.entry.report(arrived)
+        else:
+            self._sources.take(held, arrived)
+
+    # --- care thread ---------------------------------------------------------------------------------
+
+    def _look_after(self) -> None:
+        while not self.closing.wait(1.0):
+            for held in self.sessions.all():
+                try:
+                    if held.entry is not None:
+                        held.entry.look_after()
+                except Exception:
+                    log.exception("care of session %s", held.session_id)
+
+    # --- control thread ------------------------------------------------------------------------------
+
+    def listen(self) -> None:
+        """Obey the agent until the pipe ends; hand over telemetry each period."""
+        due = time.monotonic()
+        try:
+            while not self.closing.is_set():
+                if self._pipe.poll(max(0.0, due - time.monotonic())):
+                    self._obey(control.receive(self._pipe, control.to_gateway))
+                if time.monotonic() >= due:
+                    self._hand_over()
+                    due = time.monotonic() + control.FLUSH_PERIOD_S
+        except (EOFError, OSError):
+            leave_soon(self.closing)
+
+    def _obey(self, message: control.ToGateway) -> None:
+        if isinstance(message, Attach):
+            self._attach(message)
+        elif isinstance(message, SetState):
+            self.sessions.set_state(message.session_id, message.state)
+        elif isinstance(message, Detach):
+            self.sessions.detach(message.session_id)
+        elif isinstance(message, HandlerLost | HandlerGaveUp):
+            threading.Thread(target=self._lost, args=(message,), name="lost", daemon=True).start()
+        elif isinstance(message, Shutdown):
+            self._shut_down(message.patience)
+
+    def _attach(self, message: Attach) -> None:
+        try:
+            self.sessions.attach(message.session_id, message.plan, message.state)
+        except (GraphError, KeyError) as error:
+            control.send(self._pipe, Failed(reason=f"session {message.session_id}: {error}", for_good=True))
+            return
+        control.send(self._pipe, Attached(session_id=message.session_id, epoch=message.plan.epoch))
+
+    def _lost(self, message: HandlerLost | HandlerGaveUp) -> None:
+        """Tell the entry, here or on its node, that frames must be sent again or fail."""
+        self._channel.sweep_dead()
+        held = self.sessions.get(message.session_id)
+        if held is None:
+            return
+        gave_up = message.reason if isinstance(message, HandlerGaveUp) else None
+        blame = message.blame if isinstance(message, HandlerLost) else None
+        if held.entry is None:
+            self._tell(held.plan.entry.url, message.session_id, message.handler_id, blame, gave_up)
+        elif gave_up is not None:
+            held.entry.handler_gave_up(message.handler_id, gave_up)
+        else:
+            held.entry.handler_lost(message.handler_id, blame)
+
+    def _tell(self, url: str, session_id: int, handler_id: int, blame: int | None, gave_up: str | None) -> None:
+        body = msgspec.json.encode({"handler_id": handler_id, "blame": blame, "gave_up": gave_up})
+        hop = HopClient(url, self._settings.token)
+        try:
+            hop.post(lost_path(session_id), [body], "application/json")
+        except Disconnected as error:
+            log.warning("cannot tell the entry of session %s: %s", session_id, error)
+        finally:
+            hop.close()
+
+    def _hand_over(self) -> None:
+        stats = [s for s in (self._stats(h.session_id) for h in self.sessions.all()) if s is not None]
+        telemetry = self._recorder.take()
+        if telemetry is not None or stats:
+            message = telemetry or Telemetry()
+            control.send(self._pipe, msgspec.structs.replace(message, sessions=stats))
+
+    def _stats(self, session_id: int) -> SessionStats | None:
+        held = self.sessions.get(session_id)
+        if held is None or held.entry is None:
+            return None
+        latency, fps = held.entry.figures()
+        return SessionStats(
+            session_id=session_id,
+            books=held.entry.books(),
+            latency_ms=latency,
+            fps=fps,
+            source_ended=held.entry.source_ended,
+        )
+
+    def _shut_down(self, patience_s: float) -> None:
+        """Take no more frames, wait for those in flight, say what was left."""
+        self.sessions.draining = True
+        deadline = time.monotonic() + patience_s
+        while self._in_flight() and time.monotonic() < deadline and not self.closing.wait(0.02):
+            pass
+        with contextlib.suppress(OSError):
+            self._hand_over()
+            control.send(self._pipe, Drained(in_flight=self._in_flight()))
+        for held in self.sessions.all():
+            self.sessions.detach(held.session_id)
+        self.closing.set()
+
+    def _in_flight(self) -> int:
+        return sum(h.entry.in_flight for h in self.sessions.all() if h.entry is not None)
+
+    def close(self) -> None:
+        """Leave shared memory in order."""
+        self._inbox.close()
+        self._channel.close()
+
+
+def run(pipe: Pipe, listener: socket.socket, settings: ChildSettings) -> None:
+    """Target of the gateway's process; returns when the agent says so or is gone."""
+    settle(settings, pin=False)
+    gateway = Gateway(pipe, listener, settings)
+    gateway.start()
+    gateway.listen()
+    gateway.closing.wait(2.0)
+    gateway.close()

@@ -1,0 +1,158 @@
+"""A client posts a frame: checks, a place in the window, the body straight into shared memory, the answer."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from node.channel import Slot
+from node.gateway.answers import answer
+from node.gateway.entry import Dropped, Entry
+from node.gateway.results import Exit
+from node.gateway.sessions import Held
+from node.gateway.window import Content, OpenFrame, Ticket
+from node.http11 import Connection, HttpError, Request, accepts, prefer
+from wire import packet
+from wire.packet import MEDIA_TYPE, EncodedPart, PacketError
+
+DEFAULT_WAIT_S, LONGEST_WAIT_S = 30.0, 300.0
+PICTURES = ["image/jpeg", "image/png"]
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a client asks for with a frame."""
+
+    media_type: str
+    want: tuple[Exit, ...]
+    picture: bool
+    key: tuple[str, str] | None
+    patience_s: float
+    wait: bool
+
+
+def post_frame(held: Held, entry: Entry, request: Request, connection: Connection, max_frame: int) -> None:
+    """Take a frame and answer with its result. Raises HttpError."""
+    post = read_post(held, entry, request, max_frame)
+    known = entry.known(post.key) if post.key else None
+    if known is None:
+        try:
+            known = take(held, entry, post, request.content_length, connection)
+        except Dropped as dropped:
+            connection.skip_body(max_frame)
+            answer(dropped.result, connection, picture=False)
+            return
+    else:
+        connection.skip_body(max_frame)
+    reply(held, entry, post, known, connection)
+
+
+def read_post(held: Held, entry: Entry, request: Request, max_frame: int) -> Post:
+    """Check the head of a post. Raises HttpError with the honest status."""
+    if held.state != "running":
+        raise HttpError(409, f"session {held.session_id} is {held.state}, not running")
+    if entry.has_source:
+        raise HttpError(409, f"session {held.session_id} makes its own frames: read its results or its video")
+    if not request.content_length:
+        raise HttpError(400, "empty body")
+    if request.content_length > max_frame:
+        raise HttpError(413, f"frame of {request.content_length} bytes is over {max_frame}")
+    media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if media_type != MEDIA_TYPE and not media_type.startswith("image/"):
+        raise HttpError(415, f"Content-Type is {media_type or 'missing'}: send image/* or {MEDIA_TYPE}")
+    accepted = accepts(request.headers, ["application/json", *PICTURES])
+    picture = accepted in PICTURES
+    want = entry.picture_exits() if picture else ()
+    if accepted is None or (picture and not held.makes_pictures):
+        raise HttpError(406, "this service makes no pictures" if picture else "application/json or image/jpeg")
+    return Post(media_type, want, picture, client_key(request), *patience(request))
+
+
+def client_key(request: Request) -> tuple[str, str] | None:
+    """Return the client's own name and number of the frame, when it gives both."""
+    client, sequence = request.headers.get("x-client"), request.headers.get("x-sequence")
+    return (client, sequence) if client and sequence else None
+
+
+def patience(request: Request) -> tuple[float, bool]:
+    """Return (seconds that the client waits, whether it waits for the result)."""
+    wishes = prefer(request.headers)
+    try:
+        seconds = float(wishes.get("wait", DEFAULT_WAIT_S))
+    except ValueError as error:
+        raise HttpError(400, f"Prefer: wait={wishes['wait']!r} is no number") from error
+    return min(max(seconds, 0.0), LONGEST_WAIT_S), "respond-async" not in wishes
+
+
+def take(held: Held, entry: Entry, post: Post, length: int, connection: Connection) -> int:
+    """Bring the frame into the session; returns its sequence. Raises HttpError, Dropped."""
+    ticket = entry.admit(post.patience_s)
+    if ticket is None:
+        raise HttpError(503, f"the window of {held.plan.window} frames is full", retry_after=1.0)
+    try:
+        if post.media_type == MEDIA_TYPE:
+            return take_packet(entry, ticket, post, connection)
+        return take_picture(held, entry, ticket, post, length, connection)
+    except BaseException:
+        if ticket.admitted:
+            entry.release(ticket)
+        raise
+
+
+def take_packet(entry: Entry, ticket: Ticket, post: Post, connection: Connection) -> int:
+    """Take the payload of a posted packet; the entry writes a header of its own. Raises HttpError 422."""
+    try:
+        arrived = packet.decode(memoryview(connection.read_body()))
+    except PacketError as error:
+        raise HttpError(422, str(error)) from error
+    if arrived.header.payload is None:
+        raise HttpError(422, "a packet without a payload")
+    content: Content = (arrived.header.payload, [bytes(b) for b in arrived.buffers])
+    return opened(entry, ticket, content, post).sequence
+
+
+def opened(entry: Entry, ticket: Ticket, content: Content, post: Post) -> OpenFrame:
+    """Open the frame and mark the ticket as used."""
+    frame = entry.open(ticket, content, post.want, post.key)
+    ticket.admitted = False
+    return frame
+
+
+def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: int, connection: Connection) -> int:
+    """Receive an encoded picture into the first handler's inbox when that is here, else into memory."""
+    part = EncodedPart(media_type=post.media_type, buffer=0)
+    slot, room = loan(held, entry, part, length)
+    if slot is None:
+        body = bytes(connection.read_body())
+        return opened(entry, ticket, (part, [body]), post).sequence
+    connection.read_body_into(slot.view[room:])
+    content: Content = (part, [bytes(slot.view[room:])])  # the entry's own copy, to send the frame again
+    with entry.dispatching:
+        frame = entry.number(ticket, content, post.want, post.key)
+        ticket.admitted = False
+        head = packet.encode_head(entry.header(frame, entry.targets[0]), [length], room)
+        slot.view[:room] = head
+        if not slot.send():
+            entry.dispatch(frame)
+    return frame.sequence
+
+
+def loan(held: Held, entry: Entry, part: EncodedPart, length: int) -> tuple[Slot | None, int]:
+    """Return (a slot in the first handler's inbox, room for the header), or (None, 0) when it is elsewhere or full."""
+    target = entry.targets[0]
+    if len(target.replicas) > 1 or target.handler_id not in held.plan.local:
+        return None, 0
+    longest = OpenFrame(2**62, 0.5, 0.0, tuple(entry.picture_exits()), None, (part, []), frozenset())
+    room = packet.head_room(entry.header(longest, target), [length])
+    return held.outlet(target.handler_id).loan(room + length), room
+
+
+def reply(held: Held, entry: Entry, post: Post, sequence: int, connection: Connection) -> None:
+    """Answer with the result, or with where it will be."""
+    location = f"/sessions/{held.session_id}/{held.plan.entry.key}/results/{sequence}"
+    result = entry.wait(sequence, post.patience_s) if post.wait else None
+    if result is not None:
+        answer(result, connection, picture=post.picture)
+        return
+    body = msgspec.json.encode({"session_id": held.session_id, "sequence": sequence, "status": "in_flight"})
+    headers = {"Location": location, "X-Frame-Sequence": str(sequence), "Content-Type": "application/json"}
+    connection.respond(202, headers, body)

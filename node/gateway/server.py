@@ -1,0 +1,113 @@
+"""The data port: a thread per connection, for few and long-lived peers.
+
+accept thread ──▶ connection threads (at most MAX_CONNECTIONS; beyond that 503 and close)
+"""
+
+import contextlib
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable
+
+from node.http11 import Connection, Disconnected, HttpError, Request, reason_phrase
+
+log = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 1024
+SKIP_LIMIT = 64 << 20  # bytes of a refused body that are read to keep the connection in step
+
+View = Callable[[Request, Connection], None]
+
+
+class Server:
+    """Serves *view* on *listener* until that is closed."""
+
+    def __init__(self, listener: socket.socket, view: View) -> None:
+        self._listener = listener
+        self._view = view
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+
+    def serve(self) -> None:
+        """Accept connections; returns when the listener is closed."""
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._places.acquire(blocking=False):
+                threading.Thread(target=self._attend, args=(sock,), name="connection", daemon=True).start()
+            else:
+                refuse(sock)
+
+    def _attend(self, sock: socket.socket) -> None:
+        try:
+            with sock:
+                connection = Connection(sock)
+                while self._one(connection):
+                    pass
+        except (Disconnected, OSError) as error:
+            log.debug("connection ended: %s", error)
+        except Exception:
+            log.exception("connection thread")
+        finally:
+            self._places.release()
+
+    def _one(self, connection: Connection) -> bool:
+        """Serve one request; returns False when the connection must end."""
+        try:
+            request = connection.read_request()
+        except HttpError as error:
+            problem(connection, error, None)
+            return False
+        if request is None:
+            return False
+        path = "/" + "/".join(request.path)
+        try:
+            self._view(request, connection)
+        except HttpError as error:
+            error.close = error.close or not connection.skip_body(SKIP_LIMIT)
+            problem(connection, error, path)
+            return request.keep_alive and not error.close
+        except Disconnected:
+            raise
+        except Exception:
+            log.exception("%s %s", request.method, path)
+            problem(connection, HttpError(500, "the gateway failed; its log says why", close=True), path)
+            return False
+        return request.keep_alive and connection.skip_body(SKIP_LIMIT)
+
+
+def refuse(sock: socket.socket) -> None:
+    """Tell a peer that there is no room, and close."""
+    with contextlib.suppress(Disconnected, OSError), sock:
+        sock.settimeout(1.0)
+        problem(Connection(sock), HttpError(503, "too many connections", close=True, retry_after=1.0), None)
+
+
+def problem(connection: Connection, error: HttpError, instance: str | None) -> None:
+    """Answer with application/problem+json (RFC 9457)."""
+    title = reason_phrase(error.status)
+    body = {
+        "type": f"/problems/{title.lower().replace(' ', '-')}",
+        "title": title,
+        "status": error.status,
+        "detail": error.detail,
+    }
+    if instance is not None:
+        body["instance"] = redacted(instance)
+    headers = {"Content-Type": "application/problem+json"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if error.retry_after is not None:
+        headers["Retry-After"] = f"{max(1, round(error.retry_after))}"
+    connection.respond(error.status, headers, json.dumps(body).encode(), close=error.close)
+
+
+def redacted(path: str) -> str:
+    """Return *path* without the session's key: a problem may end up in a log."""
+    parts = path.split("/")
+    if len(parts) > 3 and parts[1] == "sessions" and parts[3] not in ("handlers", "results", "lost"):
+        parts[3] = "..."
+    return "/".join(parts)

@@ -1,0 +1,103 @@
+"""The sessions that a gateway holds: who may send to which inbox, and the entries."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.channel import Channel, Outlet
+from node.control import ChildSettings
+from node.forward import Forwarder
+from node.gateway.entry import Entry
+from node.recorder import Recorder
+from wire.graph import Topology
+from wire.messages import ResultSpec, SessionPlan
+
+
+@dataclass
+class Held:
+    """One session on this gateway."""
+
+    session_id: int
+    plan: SessionPlan
+    topology: Topology
+    state: str
+    sender: Forwarder
+    entry: Entry | None
+    makes_pictures: bool = False  # some exit gives an Image or Encoded
+
+    def outlet(self, handler_id: int) -> Outlet:
+        """Return the sending end of a local handler's inbox."""
+        return self.sender.outlet(self.session_id, handler_id, self.topology.inputs(handler_id))
+
+
+class Sessions:
+    """session_id -> Held; attached and detached by the control thread, read by all."""
+
+    def __init__(self, settings: ChildSettings, channel: Channel, recorder: Recorder, closing: threading.Event) -> None:
+        self._settings = settings
+        self._channel = channel
+        self._recorder = recorder
+        self._closing = closing
+        self._held: dict[int, Held] = {}
+        self.draining = False
+
+    def get(self, session_id: int) -> Held | None:
+        """Return the session, or None."""
+        return self._held.get(session_id)
+
+    def all(self) -> list[Held]:
+        """Return every session held."""
+        return list(self._held.values())
+
+    def attach(self, session_id: int, plan: SessionPlan, state: str) -> None:
+        """Hold a session, or change it to *plan*. Raises GraphError."""
+        topology = Topology(plan.graph, self._ports)
+        held = self._held.get(session_id)
+        if held is None:
+            held = Held(session_id, plan, topology, state, self._sender(session_id), None)
+            self._held[session_id] = held
+        held.plan, held.topology, held.state = plan, topology, state
+        held.makes_pictures = any(self._is_picture(topology, e) for e in plan.results or topology.exits)
+        self._set_entry(held)
+
+    def _is_picture(self, topology: Topology, exit_: ResultSpec) -> bool:
+        names = self._settings.output_types.get(topology.handlers[exit_.handler_id].handler_type, [])
+        return exit_.output < len(names) and names[exit_.output] in ("Image", "Encoded", "any")
+
+    def _set_entry(self, held: Held) -> None:
+        here = held.plan.entry.node_id == self._settings.node_id
+        if here and held.entry is None:
+            path = Path(self._settings.run_path) / f"books-{held.session_id}"
+            held.entry = Entry(held.session_id, held.plan, self._ports, self._new_sender, path)
+        elif here and held.entry is not None:
+            held.entry.update(held.plan)
+        elif held.entry is not None:
+            held.entry.close(remove=True)
+            held.entry = None
+
+    def set_state(self, session_id: int, state: str) -> None:
+        """Start or stop taking frames."""
+        held = self._held.get(session_id)
+        if held is not None:
+            held.state = state
+
+    def detach(self, session_id: int) -> None:
+        """Forget a session."""
+        held = self._held.pop(session_id, None)
+        if held is None:
+            return
+        if held.entry is not None:
+            held.entry.close(remove=True)
+        held.sender.close()
+
+    @property
+    def _ports(self) -> Mapping[int, tuple[int, int]]:
+        return self._settings.port_counts
+
+    def _sender(self, session_id: int) -> Forwarder:
+        return self._new_sender(lambda: self._held[session_id].plan)
+
+    def _new_sender(self, plan: Callable[[], SessionPlan]) -> Forwarder:
+        s = self._settings
+        return Forwarder(self._channel, s.node_id, self._recorder, s.token, self._closing, plan)

@@ -1,0 +1,85 @@
+"""Frames that a handler of this node makes (a camera, a file) come in like those of a client.
+
+source ── offer ─▶ results thread ─▶ one thread per source: admit, open, credit ─▶ source makes the next
+"""
+
+import logging
+import queue
+import threading
+
+from node.forward import put
+from node.gateway.entry import Dropped, Entry
+from node.gateway.sessions import Held, Sessions
+from wire import packet
+from wire.packet import Header, Kind, Packet
+
+log = logging.getLogger(__name__)
+
+Offer = tuple[Kind, Header, list[bytes]]
+
+
+class Sources:
+    """One queue and one thread per session whose entry is a source; a source has one offer out at a time."""
+
+    def __init__(self, sessions: Sessions, closing: threading.Event) -> None:
+        self._sessions = sessions
+        self._closing = closing
+        self._queues: dict[int, queue.Queue[Offer]] = {}
+
+    def take(self, held: Held, arrived: Packet) -> None:
+        """Queue an offer; its bytes are copied out of shared memory, since the frame may have to be sent again."""
+        offers = self._queues.get(held.session_id)
+        if offers is None:
+            offers = self._queues[held.session_id] = queue.Queue(maxsize=4)
+            threading.Thread(target=self._serve, args=(held.session_id, offers), name="source", daemon=True).start()
+        try:
+            offers.put_nowait((arrived.header.kind, arrived.header, [bytes(b) for b in arrived.buffers]))
+        except queue.Full:
+            log.warning("session %s: its source offers more than it may", held.session_id)
+
+    def _serve(self, session_id: int, offers: "queue.Queue[Offer]") -> None:
+        while not self._closing.is_set():
+            held = self._sessions.get(session_id)
+            if held is None or held.entry is None:
+                break
+            try:
+                kind, header, buffers = offers.get(timeout=1.0)
+            except queue.Empty:
+                continue
+            try:
+                self._admit(held, held.entry, kind, header, buffers)
+            except Exception:
+                log.exception("source of session %s", session_id)
+        self._queues.pop(session_id, None)
+
+    def _admit(self, held: Held, entry: Entry, kind: Kind, header: Header, buffers: list[bytes]) -> None:
+        if kind is Kind.SOURCE_END:
+            entry.source_ended = True
+        elif header.payload is not None:
+            self._open(entry, header, buffers)
+        self._credit(held, header)
+
+    def _open(self, entry: Entry, header: Header, buffers: list[bytes]) -> None:
+        while not self._closing.is_set():
+            try:
+                ticket = entry.admit(0.0 if entry.live else 1.0)
+            except Dropped:
+                return
+            if ticket is not None and header.payload is not None:
+                entry.open(ticket, (header.payload, buffers), (), None)
+                return
+            if entry.live:
+                entry.drop_newest()
+                return
+
+    def _credit(self, held: Held, header: Header) -> None:
+        credit = Header(
+            kind=Kind.CREDIT,
+            session_id=held.session_id,
+            epoch=held.plan.epoch,
+            sequence=0,
+            timestamp=0.0,
+            origin=held.plan.entry.node_id,
+            handler_id=header.handler_id,
+        )
+        put(held.outlet(header.handler_id), packet.encode(credit))

@@ -1,0 +1,247 @@
+"""What the data port answers: hops from other nodes, results from their exits, frames and questions from clients."""
+
+import contextlib
+import hmac
+import time
+
+import msgspec
+from msgspec import Struct
+
+from node.gateway.answers import answer
+from node.gateway.entry import Entry
+from node.gateway.posts import post_frame
+from node.gateway.results import Result
+from node.gateway.sessions import Held, Sessions
+from node.http11 import Connection, Disconnected, HttpError, Request, accepts, prefer
+from wire import packet
+from wire.packet import MEDIA_TYPE, Kind, PacketError
+
+HEADER_ROOM = 1 << 20  # bytes that a packet may be longer than the frame it carries
+STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
+VIDEO_BOUNDARY = "frame"
+
+
+class Lost(Struct):
+    """Another gateway's word that a handler died there."""
+
+    handler_id: int
+    blame: int | None = None
+    gave_up: str | None = None
+
+
+class Views:
+    """One per gateway; methods run in connection threads."""
+
+    def __init__(self, sessions: Sessions, max_frame_bytes: int, token: str | None) -> None:
+        self._sessions = sessions
+        self._max_frame = max_frame_bytes
+        self._token = token
+
+    def __call__(self, request: Request, connection: Connection) -> None:
+        """Answer *request*. Raises HttpError."""
+        match request.path:
+            case ["healthz"] | ["readyz"]:
+                connection.respond(200, {"Content-Type": "application/json"}, b'{"status": "ok"}')
+            case ["sessions", session, "handlers", handler, "inputs", port]:
+                self._authorize(request)
+                self._only(request, "POST")
+                self._input(self._session(session), number(handler), number(port), request, connection)
+            case ["sessions", session, "results"]:
+                self._authorize(request)
+                self._only(request, "POST")
+                self._result(self._session(session), request, connection)
+            case ["sessions", session, "lost"]:
+                self._authorize(request)
+                self._only(request, "POST")
+                self._lost(self._session(session), request, connection)
+            case ["sessions", session, key, *rest]:
+                self._client(self._session(session), key, rest, request, connection)
+            case _:
+                raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
+
+    # --- who may ask ---------------------------------------------------------------------------------
+
+    def _authorize(self, request: Request) -> None:
+        if self._token is None:
+            return
+        given = request.headers.get("authorization", "")
+        if not given:
+            raise HttpError(401, "no bearer token")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+            raise HttpError(403, "wrong bearer token")
+
+    @staticmethod
+    def _only(request: Request, *methods: str) -> None:
+        if request.method not in methods:
+            raise HttpError(405, f"{request.method} here; allowed: {', '.join(methods)}")
+
+    def _session(self, text: str) -> Held:
+        held = self._sessions.get(number(text))
+        if held is None:
+            raise HttpError(404, f"no session {text} on this node")
+        return held
+
+    # --- other nodes ---------------------------------------------------------------------------------
+
+    def _input(self, held: Held, handler_id: int, port: int, request: Request, connection: Connection) -> None:
+        """Receive a packet straight into the handler's inbox."""
+        if handler_id not in held.plan.local:
+            raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
+        self._check_packet(request)
+        slot = held.outlet(handler_id).loan(request.content_length)
+        if slot is None:
+            raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
+        connection.read_body_into(slot.view)
+        header = checked(slot.view, held)
+        if (header.session_id, header.handler_id, header.port) != (held.session_id, handler_id, port):
+            raise HttpError(422, "the packet is addressed to another input than the URL")
+        if not slot.send():
+            raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
+        connection.send(ACCEPTED)
+
+    def _result(self, held: Held, request: Request, connection: Connection) -> None:
+        """Take an exit's report for an entry here."""
+        entry = entry_of(held)
+        self._check_packet(request)
+        body = memoryview(connection.read_body())
+        header = checked(body, held)
+        if header.kind is not Kind.RESULT:
+            raise HttpError(422, f"a {header.kind} packet where results belong")
+        entry.report(packet.decode(body))
+        connection.send(ACCEPTED)
+
+    def _lost(self, held: Held, request: Request, connection: Connection) -> None:
+        entry = entry_of(held)
+        if request.content_length > 65536:
+            raise HttpError(413, "over 64 KiB")
+        try:
+            lost = msgspec.json.decode(connection.read_body(), type=Lost)
+        except msgspec.DecodeError as error:
+            raise HttpError(422, str(error)) from error
+        connection.send(ACCEPTED)
+        if lost.gave_up:
+            entry.handler_gave_up(lost.handler_id, lost.gave_up)
+        else:
+            entry.handler_lost(lost.handler_id, lost.blame)
+
+    def _check_packet(self, request: Request) -> None:
+        if request.headers.get("content-type", "").split(";")[0].strip().lower() != MEDIA_TYPE:
+            raise HttpError(415, f"only {MEDIA_TYPE} here")
+        if not request.content_length:
+            raise HttpError(400, "empty body")
+        if request.content_length > 4 * self._max_frame + HEADER_ROOM and request.content_length > RAW_LIMIT:
+            raise HttpError(413, f"packet of {request.content_length} bytes", close=True)
+
+    # --- clients -------------------------------------------------------------------------------------
+
+    def _client(self, held: Held, key: str, rest: list[str], request: Request, connection: Connection) -> None:
+        if not hmac.compare_digest(key.encode(), held.plan.entry.key.encode()):
+            raise HttpError(404, f"no session {held.session_id} at this URL")
+        entry = entry_of(held)
+        if rest != ["video"]:
+            self._authorize(request)
+        match rest:
+            case []:
+                self._only(request, "POST")
+                if self._sessions.draining:
+                    raise HttpError(503, "this node is shutting down", retry_after=1.0)
+                post_frame(held, entry, request, connection, self._max_frame)
+            case ["results"]:
+                self._only(request, "GET")
+                self._stream(entry, request, connection)
+            case ["results", sequence]:
+                self._only(request, "GET")
+                self._one(entry, number(sequence), request, connection)
+            case ["video"]:
+                self._only(request, "GET")
+                self._video(held, entry, connection)
+            case _:
+                raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
+
+    def _one(self, entry: Entry, sequence: int, request: Request, connection: Connection) -> None:
+        """One result; waits for it as long as Prefer says."""
+        wanted = prefer(request.headers).get("wait", "0")
+        result = entry.wait(sequence, min(float(wanted), 300.0) if wanted.isdigit() else 0.0)
+        if result is None and entry.is_open(sequence):
+            headers = {"Retry-After": "1", "Content-Type": "application/json"}
+            connection.respond(202, headers, b'{"status": "in_flight"}')
+        elif result is None:
+            raise HttpError(404, f"no result {sequence}: not taken yet, or too old")
+        else:
+            media = accepts(request.headers, ["application/json", "image/jpeg", "image/png"])
+            answer(result, connection, picture=media is not None and media.startswith("image/"), status=200)
+
+    def _stream(self, entry: Entry, request: Request, connection: Connection) -> None:
+        """Results in order, each once: NDJSON, or server-sent events."""
+        after = request.query.get("after", "-1")
+        if not after.lstrip("-").isdigit():
+            raise HttpError(400, f"after={after!r} is no sequence")
+        sse = accepts(request.headers, ["application/x-ndjson", "text/event-stream"]) == "text/event-stream"
+        media = "text/event-stream" if sse else "application/x-ndjson"
+        connection.start_chunks({"Content-Type": media, "Cache-Control": "no-store"})
+        with contextlib.suppress(Disconnected):
+            for result in entry.stream(int(after), STREAM_IDLE_S):
+                connection.send(event(result, sse))
+
+    def _video(self, held: Held, entry: Entry, connection: Connection) -> None:
+        """Pictures as they come, newest first when the viewer is slow."""
+        if not held.makes_pictures:
+            raise HttpError(406, "this service makes no pictures")
+        kind = f"multipart/x-mixed-replace; boundary={VIDEO_BOUNDARY}"
+        connection.start_chunks({"Content-Type": kind, "Cache-Control": "no-store"})
+        entry.watch(1)
+        try:
+            for result in entry.stream(-1, STREAM_IDLE_S):
+                if result is not None and result.picture is not None:
+                    connection.send(video_part(result))
+        except Disconnected:
+            return
+        finally:
+            entry.watch(-1)
+
+
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
+
+
+def number(text: str) -> int:
+    """Return a non-negative number of a path. Raises HttpError 404."""
+    if not (text.isascii() and text.isdigit() and len(text) < 19):
+        raise HttpError(404, f"{text[:40]!r} is no id")
+    return int(text)
+
+
+def entry_of(held: Held) -> Entry:
+    """Return the session's entry. Raises HttpError 404 when it is on another node."""
+    if held.entry is None:
+        raise HttpError(404, f"the entry of session {held.session_id} is not on this node")
+    return held.entry
+
+
+def checked(data: memoryview, held: Held) -> packet.Header:
+    """Return the header of a whole, well-formed packet of a welcome epoch. Raises HttpError."""
+    try:
+        header = packet.decode(data).header
+    except PacketError as error:
+        raise HttpError(422, str(error)) from error
+    if header.epoch < held.plan.accept_from:
+        raise HttpError(409, f"epoch {header.epoch} is over: from {held.plan.accept_from} on")
+    if header.session_id != held.session_id:
+        raise HttpError(422, f"a packet of session {header.session_id}")
+    return header
+
+
+def event(result: Result | None, sse: bool) -> bytes:
+    """Return a line of a result stream; None is a sign of life."""
+    if sse:
+        return b": alive\n\n" if result is None else b"id: %d\ndata: %s\n\n" % (result.sequence, result.json())
+    return b"\n" if result is None else result.json() + b"\n"
+
+
+def video_part(result: Result) -> bytes:
+    """Return one picture of the MJPEG stream."""
+    picture = result.picture
+    if picture is None:
+        return b""
+    head = f"--{VIDEO_BOUNDARY}\r\nContent-Type: {picture.media_type}\r\nContent-Length: {len(picture.data)}\r\n"
+    return f"{head}X-Timestamp: {time.time():.6f}\r\n\r\n".encode() + picture.data + b"\r\n"

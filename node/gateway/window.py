@@ -1,0 +1,129 @@
+"""The window of unanswered frames: who may come in, who must wait, what is complete, what may be handed out. Pure.
+
+The entry calls it under its lock; time comes in as an argument (monotonic seconds).
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from node.gateway.results import Exit, Piece
+from wire.messages import Delivery
+from wire.packet import Part
+
+Content = tuple[Part, list[bytes]]
+
+
+@dataclass
+class OpenFrame:
+    """A frame that has been taken and not yet answered."""
+
+    sequence: int
+    timestamp: float  # when it was taken, s since the epoch
+    opened: float  # the same, monotonic s
+    want: tuple[Exit, ...]
+    key: tuple[str, str] | None
+    content: Content  # kept until the result is there, to send it again
+    expects: frozenset[Exit]
+    pieces: dict[Exit, Piece] = field(default_factory=dict)
+    blames: int = 0
+    resent: float = 0.0  # monotonic s of the last sending
+
+
+class Ticket:
+    """A place in the queue before the window; *wake* is called when the waiting ends."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self.admitted = False
+        self.dropped = False
+        self._wake = wake
+
+    def admit(self) -> None:
+        """The frame may come in."""
+        self.admitted = True
+        self._wake()
+
+    def drop(self) -> None:
+        """A newer frame took the place."""
+        self.dropped = True
+        self._wake()
+
+
+class Window:
+    """At most *size* frames between admission and result."""
+
+    def __init__(self, size: int, delivery: Delivery) -> None:
+        self.size = size
+        self.delivery = delivery
+        self._reserved = 0
+        self._waiting: deque[Ticket] = deque()
+        self.open: dict[int, OpenFrame] = {}
+
+    @property
+    def full(self) -> bool:
+        """True when a new frame has to wait."""
+        return self._reserved + len(self.open) >= self.size
+
+    def ask(self, wake: Callable[[], None]) -> Ticket:
+        """Ask for a place. `live`: whoever waited longest loses his when the newest has to wait too."""
+        ticket = Ticket(wake)
+        if not self.full and not self._waiting:
+            self._admit(ticket)
+            return ticket
+        if self.delivery is Delivery.LIVE and self._waiting:
+            self._waiting.popleft().drop()
+        self._waiting.append(ticket)
+        return ticket
+
+    def leave(self, ticket: Ticket) -> None:
+        """Give up waiting, or give back a place before a frame was opened on it."""
+        if ticket.admitted:
+            ticket.admitted = False
+            self._reserved -= 1
+            self.advance()
+        elif ticket in self._waiting:
+            self._waiting.remove(ticket)
+
+    def put(self, ticket: Ticket, frame: OpenFrame) -> None:
+        """Open *frame* on an admitted ticket."""
+        if not ticket.admitted:
+            raise ValueError("the ticket was not admitted")
+        self._reserved -= 1
+        self.open[frame.sequence] = frame
+
+    def report(self, sequence: int, exit_: Exit, piece: Piece) -> OpenFrame | None:
+        """Take an exit's word; returns the frame when every expected exit has spoken. Repeats change nothing."""
+        frame = self.open.get(sequence)
+        if frame is None or exit_ not in frame.expects:
+            return None
+        frame.pieces.setdefault(exit_, piece)
+        return frame if len(frame.pieces) == len(frame.expects) else None
+
+    def close(self, sequence: int) -> OpenFrame | None:
+        """Remove an answered frame; the next one waiting comes in."""
+        frame = self.open.pop(sequence, None)
+        self.advance()
+        return frame
+
+    def advance(self) -> None:
+        """Admit those who wait while there is room."""
+        while self._waiting and not self.full:
+            self._admit(self._waiting.popleft())
+
+    def horizon(self) -> int | None:
+        """Return the lowest open sequence: results below it may be handed out in order. None: all may."""
+        return min(self.open, default=None)
+
+    def overdue(self, now: float, resend_s: float, drop_s: float) -> tuple[list[OpenFrame], list[OpenFrame]]:
+        """Return (frames to send again, frames to drop): the safety net for packets that got lost."""
+        again, lost = [], []
+        for frame in self.open.values():
+            if now - frame.opened > drop_s:
+                lost.append(frame)
+            elif now - max(frame.opened, frame.resent) > resend_s:
+                again.append(frame)
+        return again, lost
+
+    def _admit(self, ticket: Ticket) -> None:
+        self._reserved += 1
+        ticket.admit()

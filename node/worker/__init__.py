@@ -1,0 +1,1 @@
+"""A handler's process: receive, execute, send on."""

@@ -1,0 +1,41 @@
+"""Pictures change their form at the edges of a handler: JPEG on a hop or in a result, pixels inside."""
+
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from handlers.base import FrameError
+from handlers.pictures import decode_picture
+from handlers.types import Boxes, Encoded, Image
+from wire.packet import Buffer, EncodedPart, Part
+
+HOP_QUALITY = 95  # JPEG quality of a link with encoding "jpeg"
+RESULT_QUALITY = 85  # of pictures that clients get
+
+
+def as_jpeg(value: Any, *, for_hop: bool = False) -> tuple[Part, list[Buffer]] | None:
+    """Return an Image as a JPEG part, or None for any other value."""
+    if not isinstance(value, np.ndarray):
+        return None
+    done, data = cv2.imencode(".jpg", value, [cv2.IMWRITE_JPEG_QUALITY, HOP_QUALITY if for_hop else RESULT_QUALITY])
+    if not done:
+        raise FrameError(f"cannot encode an image of {value.shape}")
+    return EncodedPart(media_type="image/jpeg", buffer=0, decode=for_hop), [data.tobytes()]
+
+
+def plain_boxes(value: Any) -> Any:
+    """Return Boxes without crops, embeddings and landmarks, as clients get them; other values as they are."""
+    if not isinstance(value, list):
+        return value
+    bare = {"crop": None, "crop_x": None, "crop_y": None, "embedding": None, "landmarks": None}
+    return Boxes(replace(b, **bare) for b in value)
+
+
+def unpacked(values: list[Any], types: tuple[Any, ...]) -> list[Any]:
+    """Return *values* with encoded pictures decoded where the handler takes pixels. Raises FrameError."""
+    return [
+        decode_picture(v.data) if t is Image and isinstance(v, Encoded) else v
+        for v, t in zip(values, types, strict=True)
+    ]
