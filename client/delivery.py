@@ -5,6 +5,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import count
+from math import ceil
 from urllib.parse import urljoin
 
 from client.address import Address, Urls
@@ -103,19 +104,22 @@ class Delivery:
             connection.send("POST", urls.frames, frame.data, headers)
         return connection.receive()
 
-    def _get(self, url: str) -> Answer:
+    def _get(self, url: str, wait_s: float = 0) -> Answer:
         connection = self._connections.to(url)
-        connection.send("GET", url, None, {"Accept": "application/json", **self._authorization()})
+        headers = {"Accept": "application/json", "Prefer": f"wait={ceil(wait_s)}", **self._authorization()}
+        connection.send("GET", url, None, headers)
         return connection.receive()
 
     def _later(self, answer: Answer, urls: Urls, deadline: float) -> Answer:
         """Return the result that an accepted frame gets at its Location, or the last answer before *deadline*."""
         where = urljoin(urls.frames, answer.headers.get("location", ""))
-        attempt = 0
-        while judge(answer) is Meaning.LATER and time.monotonic() < deadline and not self._closed.is_set():
-            self._closed.wait(delay_s(attempt, answer.headers.get("retry-after")))
-            answer = self._get(where)
-            attempt += 1
+        for attempt in count():
+            left = deadline - time.monotonic()
+            if judge(answer) is not Meaning.LATER or left <= 0:
+                break
+            answer = self._get(where, wait_s=min(left, self._wishes.wait_s))
+            if judge(answer) is Meaning.LATER and self._closed.wait(delay_s(attempt)):
+                break
         return answer
 
     def _look_again(self, urls: Urls, trouble: str) -> None:

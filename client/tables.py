@@ -88,14 +88,23 @@ def sessions(document: Document) -> Iterable[RenderableType]:
             s.get("state"),
             s.get("epoch"),
             s.get("placement"),
-            s.get("fps"),
-            _part(s, "latency_ms").get("p50"),
+            _part(s, "measured").get("fps"),
+            _part(_part(s, "measured"), "latency_ms").get("p50"),
+            books(_part(_part(s, "measured"), "books")),
             s.get("reason"),
         )
         for s in document.get("sessions", [])
     ]
-    columns = ("id", "service", "variant", "state", "epoch", "handler=nodes", "fps", "p50 ms", "reason")
+    columns = ("id", "service", "variant", "state", "epoch", "handler=nodes", "fps", "p50 ms", "frames", "reason")
     yield table(columns, rows, "no sessions")
+
+
+def books(accounts: Document) -> str:
+    """Return a session's accounts in words."""
+    if not accounts:
+        return ""
+    dropped = sum(_part(accounts, "dropped").values())
+    return f"{accounts.get('frames_in')} in, {accounts.get('delivered')} out, {dropped} dropped"
 
 
 def algorithms(document: Document) -> Iterable[RenderableType]:
@@ -123,8 +132,13 @@ def explanation(document: Document) -> Iterable[RenderableType]:
     if document.get("reason"):
         yield f"because: {document['reason']}"
     yield f"predicted: {text(document.get('predicted'))}"
-    for told in document.get("explanation") or ["no explanation was kept"]:
-        yield f"  {told if isinstance(told, str) else text(told)}"
+    why = [
+        (e.get("handler_id"), e.get("name"), e.get("node_ids"), e.get("why"), _reasons(_part(e, "others")))
+        for e in document.get("explanation") or []
+    ]
+    yield table(("handler", "name", "on node", "because", "and not on"), why, "no explanation was kept")
+    for variant, reason in _part(document, "passed_over").items():
+        yield f"variant {variant} was passed over: {reason}"
     rows = [(moment(e.get("timestamp")), e.get("event"), e.get("detail")) for e in document.get("events", [])]
     yield table(("when (UTC)", "event", "detail"), rows, "no events")
 
@@ -132,6 +146,10 @@ def explanation(document: Document) -> Iterable[RenderableType]:
 def drained(document: Document) -> Iterable[RenderableType]:
     """POST /nodes/<id>/drain"""
     yield f"node {document.get('node_id', '')}: {document.get('state', 'draining')}"
+
+
+def _reasons(others: Document) -> str:
+    return "; ".join(f"{node}: {reason}" for node, reason in others.items())
 
 
 def moment(timestamp: float | None) -> str:
