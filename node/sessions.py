@@ -82,9 +82,12 @@ class Change:
 
 
 def diff(old: SessionPlan | None, new: SessionPlan, broken: Iterable[int] = ()) -> Change:
-    """Return how to come from *old* (None: nothing) to *new*; *broken* handlers are started afresh."""
+    """Return how to come from *old* (None: nothing) to *new*; *broken* handlers are started afresh.
+
+    A new window changes the depth of every queue, which a living process cannot: then all are started afresh.
+    """
     before, after = _local(old), _local(new)
-    gone = set(broken)
+    gone = set(broken) if old is None or old.window == new.window else set(before)
     keep = [h for h, spec in after.items() if h in before and h not in gone and same(before[h], spec)]
     return Change(
         start=[h for h in after if h not in keep],

@@ -1,0 +1,318 @@
+"""The agent: the sessions this node holds, and the processes that carry them.
+
+    PUT ─▶ start new handlers ─▶ wait until ready ─▶ configure the kept ones ─▶ gateway attaches ─▶ end the others
+    a handler died and is ready again ─▶ gateway: HandlerLost         given up ─▶ HandlerGaveUp, the session has failed
+    the gateway died ─▶ its successor is greeted with Attach for every session (and what is given up)
+
+Each session has a lock, held by whoever changes it. Nothing waits for a frame here.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from node import control, targets
+from node.children import Child, Hooks, Job
+from node.held import HandlerSlot, Held, end_slots
+from node.launcher import Launcher
+from node.progress import progress_path
+from node.sessions import BadPlan, Change, Event, NotPrepared, SessionInUse, UnknownSession, check_epoch, diff
+from node.supervision import ChildState
+from node.telemetry_sink import Sink
+from wire.graph import GraphError, Topology
+from wire.messages import HandlerSpec, NodeSession, Running, SessionPlan
+from wire.resources import HandlerTypeSpec
+
+logger = logging.getLogger(__name__)
+
+PREPARE_S = 60.0  # how long a PUT waits for its handlers
+ATTACH_S = 10.0  # and for the gateway
+HANDLER_PATIENCE_S = 2.0  # how long a handler's process may take to leave
+GATEWAY_START_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What the agent needs to know of its node."""
+
+    child: control.ChildSettings
+    types: Mapping[int, HandlerTypeSpec]
+    model_path: Path
+    gallery_path: Path | None
+    handler_timeout_s: float
+
+
+class Agent:
+    """Holds sessions; safe to use from several threads."""
+
+    def __init__(self, settings: AgentSettings, launcher: Launcher, listener: Any, sink: Sink) -> None:
+        self.settings = settings
+        self.node_id = settings.child.node_id
+        self._launcher = launcher
+        self._sink = sink
+        self._sessions: dict[int, Held] = {}
+        self._changed_at: dict[int, float] = {}  # monotonic, s: the last change by the API, also of ended sessions
+        self._lock = threading.Lock()  # of the two above
+        self._attached = threading.Condition()
+        job = Job("gateway", targets.gateway, (listener, settings.child), gives_up=False)
+        hooks = Hooks(self._greet_gateway, self._gateway_ready, self._gateway_said, lambda reason: None)
+        self.gateway = Child(launcher, job, hooks)
+
+    # --- life
+
+    def start(self) -> bool:
+        """Start the gateway; returns whether it is ready."""
+        self.gateway.start()
+        return self.gateway.wait_ready(time.monotonic() + GATEWAY_START_S)
+
+    def stop(self, patience_s: float) -> None:
+        """Finish the frames in flight within *patience_s*, then end every child process."""
+        self.gateway.ask_to_end(patience_s)
+        self.gateway.end(time.monotonic() + patience_s + 1.0)
+        with self._lock:
+            held = list(self._sessions.values())
+            self._sessions.clear()
+        end_slots([slot for s in held for slot in list(s.slots.values())], HANDLER_PATIENCE_S)
+
+    # --- what the APIs ask for
+
+    def put(self, session_id: int, plan: SessionPlan, *, older: bool = False) -> NodeSession:
+        """Bring the session to *plan*; returns when every local handler is ready and the gateway knows.
+
+        Raises BadPlan, StaleEpoch, SessionInUse, NotPrepared (the session is kept: repeat, or delete).
+        """
+        self._check(plan)
+        held = self._hold(session_id, plan, older)
+        with held.lock:
+            self._must_hold(held)
+            check_epoch(held.plan, plan)
+            self._touch(session_id)
+            self._carry_out(held, plan)
+            self._touch(session_id)
+            return held.status(self.node_id)
+
+    def start_session(self, session_id: int) -> NodeSession:
+        """Let frames in. Raises UnknownSession, InvalidTransition."""
+        return self._command(session_id, Event.START)
+
+    def stop_session(self, session_id: int) -> NodeSession:
+        """Let no more frames in. Raises UnknownSession, InvalidTransition."""
+        return self._command(session_id, Event.STOP)
+
+    def delete(self, session_id: int) -> bool:
+        """End the session and its processes; returns False when there was none."""
+        self._touch(session_id)
+        held = self._sessions.get(session_id)
+        if held is None:
+            return False
+        end_slots_now = list(held.slots.values())  # a PUT that waits for them must not make us wait
+        for slot in end_slots_now:
+            slot.child.ask_to_end(HANDLER_PATIENCE_S)
+        with held.lock:
+            with self._lock:
+                self._sessions.pop(session_id, None)
+            self.gateway.send(control.Detach(session_id=session_id))
+            end_slots(list(held.slots.values()), HANDLER_PATIENCE_S)
+            held.slots.clear()
+            self._touch(session_id)
+        logger.info("session %d deleted", session_id)
+        return True
+
+    def session(self, session_id: int) -> NodeSession:
+        """Return a session. Raises UnknownSession."""
+        return self._find(session_id).status(self.node_id)
+
+    def sessions(self) -> list[NodeSession]:
+        """Return all sessions, by id."""
+        with self._lock:
+            held = sorted(self._sessions.values(), key=lambda s: s.session_id)
+        return [s.status(self.node_id) for s in held]
+
+    def slots(self) -> list[tuple[int, HandlerSlot]]:
+        """Return (session_id, slot) of all handlers."""
+        with self._lock:
+            held = list(self._sessions.values())
+        return [(s.session_id, slot) for s in held for slot in list(s.slots.values())]
+
+    def changed_since(self, session_id: int, moment: float) -> bool:
+        """Return True when the API has changed the session since *moment* (monotonic, s), or is at it."""
+        with self._lock:
+            held = self._sessions.get(session_id)
+            recent = self._changed_at.get(session_id, -1.0) >= moment
+        if held is None or recent:
+            return recent
+        if not held.lock.acquire(blocking=False):
+            return True
+        held.lock.release()
+        return False
+
+    def is_older(self, session_id: int) -> bool:
+        """Return True for a session of the older protocol."""
+        held = self._sessions.get(session_id)
+        return held is not None and held.older
+
+    # --- sessions
+
+    def _check(self, plan: SessionPlan) -> None:
+        """Raise BadPlan for what no retry can mend."""
+        try:
+            topology = Topology(plan.graph, self.settings.child.port_counts)
+        except GraphError as error:
+            raise BadPlan(str(error), "/graph") from error
+        for index, handler_id in enumerate(plan.local):
+            if handler_id not in topology.handlers:
+                raise BadPlan(f"handler {handler_id} is not in the graph", f"/local/{index}")
+        for handler_id in topology.handlers:
+            if not plan.routes.get(handler_id):
+                raise BadPlan(f"no route for handler {handler_id}", f"/routes/{handler_id}")
+        if plan.accept_from > plan.epoch:
+            raise BadPlan(f"accept_from {plan.accept_from} is newer than epoch {plan.epoch}", "/accept_from")
+
+    def _hold(self, session_id: int, plan: SessionPlan, older: bool) -> Held:
+        with self._lock:
+            held = self._sessions.get(session_id)
+            if held is None:
+                held = self._sessions[session_id] = Held(session_id, plan, older)
+            elif held.older or older:
+                raise SessionInUse(f"session {session_id} is in use here")
+            return held
+
+    def _must_hold(self, held: Held) -> None:
+        if self._sessions.get(held.session_id) is not held:
+            raise UnknownSession(f"session {held.session_id} was deleted meanwhile")
+
+    def _find(self, session_id: int) -> Held:
+        held = self._sessions.get(session_id)
+        if held is None:
+            raise UnknownSession(f"no session {session_id} on this node")
+        return held
+
+    def _touch(self, session_id: int) -> None:
+        with self._lock:
+            now = time.monotonic()
+            self._changed_at = {s: t for s, t in self._changed_at.items() if now - t < 60}
+            self._changed_at[session_id] = now
+
+    def _command(self, session_id: int, event: Event) -> NodeSession:
+        held = self._find(session_id)
+        with held.lock:
+            self._must_hold(held)
+            held.apply(event)
+            self._touch(session_id)
+            self.gateway.send(control.SetState(session_id=session_id, state=held.gateway_state))
+            for slot in held.slots.values():
+                slot.child.send(control.SetRunning(running=held.running))
+            logger.info("session %d is %s", session_id, held.state)
+            return held.status(self.node_id)
+
+    def _carry_out(self, held: Held, plan: SessionPlan) -> None:
+        broken = [h for h, slot in held.slots.items() if slot.child.state in (ChildState.FAILED, ChildState.ENDED)]
+        known = held.plan if held.slots else None
+        change = diff(known, plan, broken)
+        replaced = [held.slots.pop(h) for h in change.stop if h in change.start]
+        end_slots(replaced, HANDLER_PATIENCE_S)
+        held.plan = plan
+        self._start_handlers(held, change)
+        held.await_handlers(time.monotonic() + PREPARE_S)
+        held.apply(Event.PREPARED)
+        for handler_id in change.keep:
+            held.slots[handler_id].child.send(held.configure())
+        self._attach(held)
+        end_slots([held.slots.pop(h) for h in list(held.slots) if h not in plan.local], HANDLER_PATIENCE_S)
+        logger.info(
+            "session %d at epoch %d: %s, local handlers %s", held.session_id, plan.epoch, held.state, plan.local
+        )
+
+    def _start_handlers(self, held: Held, change: Change) -> None:
+        specs = {h.handler_id: h for h in held.plan.graph.handlers}
+        for handler_id in change.start:
+            slot = held.slots[handler_id] = self._slot(held, specs[handler_id])
+            slot.child.start()
+
+    def _slot(self, held: Held, spec: HandlerSpec) -> HandlerSlot:
+        session_id, handler_id = held.session_id, spec.handler_id
+        settings = self.settings
+        kind = settings.types[spec.handler_type]
+        handler_settings = control.HandlerSettings(
+            session_id=session_id,
+            handler_id=handler_id,
+            class_name=kind.class_name,
+            params=kind.params | spec.params,
+            model_path=str(settings.model_path),
+            gallery_path=str(settings.gallery_path) if settings.gallery_path else None,
+        )
+        job = Job(
+            name=f"session {session_id} handler {handler_id}",
+            target=targets.handler,
+            args=(settings.child, handler_settings),
+            progress=progress_path(settings.child.run_path, session_id, handler_id),
+            stuck_after_s=settings.handler_timeout_s,
+        )
+        hooks = Hooks(
+            greeting=lambda: [held.configure()],
+            ready=lambda again, blame: self._handler_ready(session_id, slot, again, blame),
+            message=lambda message: self._handler_said(slot, message),
+            gave_up=partial(self._handler_gave_up, session_id, handler_id),
+        )
+        slot = HandlerSlot(handler_id, self._launcher, job, hooks)
+        return slot
+
+    def _attach(self, held: Held) -> None:
+        """Have the gateway hold the session, and wait until it does. Raises NotPrepared."""
+        held.attached = None
+        self.gateway.send(held.attach())  # when it is just dead, its successor is greeted with it
+        with self._attached:
+            if not self._attached.wait_for(lambda: held.attached == held.plan.epoch, ATTACH_S):
+                raise NotPrepared(f"the gateway is {self.gateway.state}: {self.gateway.reason or 'it does not answer'}")
+
+    # --- what children say (in their threads)
+
+    def _greet_gateway(self) -> list[control.Message]:
+        with self._lock:
+            held = list(self._sessions.values())
+        messages: list[control.Message] = [s.attach() for s in held if s.state is not Running.PREPARING]
+        for s in held:
+            messages += [_gave_up(s.session_id, h, why) for h, why in s.failed().items()]
+        return messages
+
+    def _gateway_ready(self, again: bool, _blame: int | None) -> None:
+        if again:
+            logger.warning("the gateway is back, pid %s", self.gateway.pid)
+
+    def _gateway_said(self, message: Any) -> None:
+        if isinstance(message, control.Attached):
+            with self._attached:
+                held = self._sessions.get(message.session_id)
+                if held is not None:
+                    held.attached = message.epoch
+                self._attached.notify_all()
+        elif isinstance(message, control.Telemetry):
+            for stats in message.sessions:
+                held = self._sessions.get(stats.session_id)
+                if held is not None:
+                    held.stats = stats
+            self._sink.take(message)
+
+    def _handler_ready(self, session_id: int, slot: HandlerSlot, again: bool, blame: int | None) -> None:
+        slot.new_process()
+        if again:
+            handler_id = slot.handler_id
+            logger.warning("session %d handler %d is back; frame to blame: %s", session_id, handler_id, blame)
+            self.gateway.send(control.HandlerLost(session_id=session_id, handler_id=handler_id, blame=blame))
+
+    def _handler_said(self, slot: HandlerSlot, message: Any) -> None:
+        if isinstance(message, control.Telemetry):
+            slot.count(message)
+            self._sink.take(message)
+
+    def _handler_gave_up(self, session_id: int, handler_id: int, reason: str) -> None:
+        self.gateway.send(_gave_up(session_id, handler_id, reason))
+
+
+def _gave_up(session_id: int, handler_id: int, reason: str) -> control.HandlerGaveUp:
+    return control.HandlerGaveUp(session_id=session_id, handler_id=handler_id, reason=reason)

@@ -1,0 +1,203 @@
+"""The node daemon: `run` starts the agent's parts in order, waits for a stop signal, and ends them in reverse."""
+
+import logging
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from node import older
+from node.agent import Agent, AgentSettings
+from node.catalogue import Catalogue
+from node.control import ChildSettings
+from node.control_server import ControlServer
+from node.heartbeat import Convergence, HeartbeatThread
+from node.launcher import Launcher
+from node.reporter import ProcessSample, Reporter
+from node.run_folder import NoRoom, RunFolder, check_shared_memory
+from node.telemetry_sink import Sink
+from node.views import make_app
+from wire.client import ControlClient
+from wire.messages import Heartbeat
+from wire.resources import HandlerTypeSpec, load_handler_types, port_counts
+from wire.serving import CannotBind, bind, url_of
+from wire.settings import NodeSettings, Settings
+
+logger = logging.getLogger(__name__)
+
+DRAIN_S = 10.0  # how long frames in flight may take after a stop signal
+AWAY, FAILED = 3, 1  # exit status: a dependency is away; anything else
+
+
+class CannotStart(Exception):
+    """The node cannot begin its work."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def run(settings: Settings, node: NodeSettings) -> int:
+    """Be node *node* until SIGTERM or SIGINT; return the exit status."""
+    specs = load_handler_types(node.handler_type_path)
+    with stop_signals() as stopping:
+        try:
+            with ExitStack() as stack:
+                daemon = _start(stack, settings, node, specs)
+                print(daemon.ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
+                stopping.wait()
+                logger.info("node %d stops", node.node_id)
+        except CannotStart as error:
+            logger.error("node %d: %s", node.node_id, error)
+            return error.status
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sockets:
+    """Both ports, and how others reach them."""
+
+    control: socket.socket
+    data: socket.socket
+    control_url: str
+    data_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Daemon:
+    """What runs."""
+
+    ready_line: str
+
+
+@contextmanager
+def stop_signals() -> Iterator[threading.Event]:
+    """Return an event that SIGTERM and SIGINT set; the handlers before are back afterwards."""
+    stopping = threading.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {n: signal.signal(n, lambda _number, _frame: stopping.set()) for n in numbers}
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list[HandlerTypeSpec]) -> Daemon:
+    """Start everything; *stack* ends it in reverse order. Raises CannotStart."""
+    sockets = _bind(stack, node)
+    folder = _run_folder(stack, node)
+    launcher = Launcher()
+    launcher.start()
+    stack.callback(launcher.stop)
+    boot_id, token = secrets.token_hex(8), settings.security.token
+
+    samples: list[Agent] = []
+    reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(samples[0]))
+    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, Sink(reporter))
+    samples.append(agent)
+    reporter.start()
+    stack.callback(reporter.stop)
+    stack.callback(agent.stop, DRAIN_S)
+    if not agent.start():
+        raise CannotStart(f"the gateway does not start: {agent.gateway.reason or 'no answer'}", FAILED)
+
+    catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path)
+    catalogue.refresh()
+    host = older.Host(node.node_id, sockets.data_url, port_counts(specs))
+    server = ControlServer(sockets.control, make_app(agent, catalogue, host, token=token))
+    server.begin()
+    stack.callback(server.end)
+    composer = Composer(node, sockets, boot_id, agent, catalogue, reporter)
+    _start_heartbeat(stack, node, token, agent, composer)
+    return Daemon(f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
+
+
+def _bind(stack: ExitStack, node: NodeSettings) -> Sockets:
+    try:
+        control = stack.enter_context(bind(node.listen_addr, node.node_port))
+        data = stack.enter_context(bind(node.listen_addr, node.data_port))
+    except CannotBind as error:
+        raise CannotStart(str(error), AWAY) from error
+    return Sockets(control, data, url_of(control, node.node_addr), url_of(data, node.node_addr))
+
+
+def _run_folder(stack: ExitStack, node: NodeSettings) -> RunFolder:
+    try:
+        check_shared_memory()
+        folder = RunFolder(node.node_id)
+    except (NoRoom, OSError) as error:
+        raise CannotStart(str(error), AWAY) from error
+    stack.callback(folder.remove)
+    return folder
+
+
+def _agent_settings(
+    settings: Settings, node: NodeSettings, specs: list[HandlerTypeSpec], folder: RunFolder
+) -> AgentSettings:
+    child = ChildSettings(
+        node_id=node.node_id,
+        channel_name=folder.name,
+        run_path=str(folder.path),
+        max_frame_bytes=settings.security.max_frame_mb << 20,
+        packet_sample=settings.reporter.packet_sample if settings.reporter.enabled else 0.0,
+        token=settings.security.token,
+        cpus=node.cpus,
+        port_counts=port_counts(specs),
+        output_types={s.handler_type: list(s.outputs) for s in specs},
+    )
+    return AgentSettings(
+        child=child,
+        types={s.handler_type: s for s in specs},
+        model_path=node.model_path,
+        gallery_path=node.gallery_path,
+        handler_timeout_s=node.handler_timeout,
+    )
+
+
+def _samples(agent: Agent) -> list[ProcessSample]:
+    """Return what the sampler wants to know of each handler's living process."""
+    samples = (slot.sample(session_id) for session_id, slot in agent.slots())
+    return [s for s in samples if s is not None]
+
+
+@dataclass(frozen=True, slots=True)
+class Composer:
+    """Makes heartbeats."""
+
+    node: NodeSettings
+    sockets: Sockets
+    boot_id: str
+    agent: Agent
+    catalogue: Catalogue
+    reporter: Reporter
+
+    def __call__(self, *, leaving: bool = False) -> Heartbeat:
+        """Return what this node is and holds just now."""
+        self.catalogue.refresh_sometimes()
+        node = self.node
+        return Heartbeat(
+            node_id=node.node_id,
+            node_name=node.node_name,
+            boot_id=self.boot_id,
+            control_url=self.sockets.control_url,
+            data_url=self.sockets.data_url,
+            zone=node.zone,
+            labels=node.labels,
+            handlers=self.catalogue.availability(),
+            hardware=self.reporter.hardware(),
+            load=self.reporter.load(),
+            sessions=self.agent.sessions(),
+            timestamp=time.time(),
+            leaving=leaving,
+        )
+
+
+def _start_heartbeat(stack: ExitStack, node: NodeSettings, token: str | None, agent: Agent, composer: Composer) -> None:
+    beat = HeartbeatThread(node.coordinator_url, ControlClient(token), composer, Convergence(agent))
+    beat.start()
+    stack.callback(lambda: beat.stop(composer(leaving=True)))

@@ -1,0 +1,152 @@
+"""A session as this node holds it: its plan, its handlers' processes, what they last said."""
+
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from node import control
+from node.children import Child, Hooks, Job
+from node.launcher import Launcher
+from node.sampler import ProcessSample
+from node.sessions import Event, NotPrepared, transition
+from node.supervision import ChildState
+from wire.messages import HandlerStatus, NodeSession, Running, SessionPlan
+
+MEAN_OVER_S = 5.0  # period of a handler's mean service time
+
+
+class HandlerSlot:
+    """A handler's place: its supervised process and its counters, which outlive the process."""
+
+    def __init__(self, handler_id: int, launcher: Launcher, job: Job, hooks: Hooks) -> None:
+        self.handler_id = handler_id
+        self.frames = 0
+        self.service_ms_sum = 0.0
+        self.queue_size = 0
+        self._mark = (time.monotonic(), 0, 0.0)  # when, frames, service_ms_sum: where the period began
+        self._mean: float | None = None
+        self._base = (0, 0.0)  # frames, service_ms_sum of the processes before the present one
+        self.child = Child(launcher, job, hooks)
+
+    def new_process(self) -> None:
+        """Note that another process does the work from now on."""
+        self._base = (self.frames, self.service_ms_sum)
+        self.queue_size = 0
+
+    def sample(self, session_id: int) -> ProcessSample | None:
+        """Return what the sampler wants to know of the living process, None without one."""
+        pid, (frames, total) = self.child.pid, self._base
+        if pid is None:
+            return None
+        return ProcessSample(
+            session_id=session_id,
+            handler_id=self.handler_id,
+            pid=pid,
+            queue_size=self.queue_size,
+            frames=self.frames - frames,
+            service_ms_sum=self.service_ms_sum - total,
+        )
+
+    @property
+    def progress_path(self) -> Path | None:
+        return self.child.job.progress
+
+    def count(self, telemetry: control.Telemetry) -> None:
+        """Add what the process reports."""
+        self.frames += telemetry.frames
+        self.service_ms_sum += telemetry.service_ms
+        self.queue_size = telemetry.queue_size
+        since, frames, total = self._mark
+        if time.monotonic() - since >= MEAN_OVER_S or self._mean is None:
+            if self.frames > frames:
+                self._mean = (self.service_ms_sum - total) / (self.frames - frames)
+            self._mark = (time.monotonic(), self.frames, self.service_ms_sum)
+
+    def status(self) -> HandlerStatus:
+        return HandlerStatus(
+            handler_id=self.handler_id,
+            state=str(self.child.state),
+            pid=self.child.pid,
+            restarts=self.child.restarts,
+            frames=self.frames,
+            service_ms=self._mean,
+            queue_size=self.queue_size,
+            reason=self.child.reason,
+        )
+
+
+@dataclass
+class Held:
+    """A session; `lock` is held by whoever changes it (PUT, start, stop, delete)."""
+
+    session_id: int
+    plan: SessionPlan
+    older: bool = False  # made by the older protocol: the coordinator does not know it
+    state: Running = Running.PREPARING
+    slots: dict[int, HandlerSlot] = field(default_factory=dict)
+    stats: control.SessionStats | None = None
+    attached: int | None = None  # epoch that the gateway has confirmed
+    lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def apply(self, event: Event) -> None:
+        """Change the state. Raises InvalidTransition."""
+        self.state = transition(self.state, event)
+
+    @property
+    def running(self) -> bool:
+        return self.state is Running.RUNNING
+
+    @property
+    def gateway_state(self) -> str:
+        """Return what the gateway is told: before preparation no frames are taken."""
+        return str(Running.INITIALIZED if self.state is Running.PREPARING else self.state)
+
+    def attach(self) -> control.Attach:
+        return control.Attach(session_id=self.session_id, plan=self.plan, state=self.gateway_state)
+
+    def configure(self) -> control.Configure:
+        return control.Configure(plan=self.plan, running=self.running)
+
+    def failed(self) -> dict[int, str]:
+        """Return the handlers that are given up, with the reasons."""
+        return {
+            h: slot.child.reason or "failed"
+            for h, slot in list(self.slots.items())
+            if slot.child.state is ChildState.FAILED
+        }
+
+    def status(self, node_id: int) -> NodeSession:
+        """Return the session as the API shows it: failed while a handler is given up."""
+        failed, stats = self.failed(), self.stats
+        entry = self.plan.entry.node_id == node_id
+        return NodeSession(
+            session_id=self.session_id,
+            epoch=self.plan.epoch,
+            state=Running.FAILED if failed else self.state,
+            entry=entry,
+            handlers=[slot.status() for _, slot in sorted(list(self.slots.items()))],
+            books=stats.books if stats and entry else None,
+            latency_ms=stats.latency_ms if stats and entry else {},
+            fps=stats.fps if stats and entry else None,
+            source_ended=bool(stats and stats.source_ended),
+            reason="; ".join(f"handler {h}: {why}" for h, why in failed.items()) or None,
+        )
+
+    def await_handlers(self, deadline: float) -> None:
+        """Wait until all local handlers are ready. Raises NotPrepared."""
+        for handler_id, slot in list(self.slots.items()):
+            if not slot.child.wait_ready(deadline):
+                why = slot.child.reason or "still preparing"
+                raise NotPrepared(f"handler {handler_id} is {slot.child.state}: {why}")
+
+
+def end_slots(slots: list[HandlerSlot], patience_s: float) -> None:
+    """End the processes of *slots* together; after *patience_s* they are killed."""
+    for slot in slots:
+        slot.child.ask_to_end(patience_s)
+    deadline = time.monotonic() + patience_s
+    for slot in slots:
+        slot.child.end(deadline)
+        if slot.progress_path is not None:
+            slot.progress_path.unlink(missing_ok=True)

@@ -1,0 +1,38 @@
+"""From the children's telemetry to the reporter."""
+
+import logging
+import threading
+from typing import Protocol
+
+from node.control import LinkStats, Telemetry
+from wire.messages import PacketInfo
+
+logger = logging.getLogger(__name__)
+
+
+class Receiver(Protocol):
+    """The part of the reporter that takes telemetry."""
+
+    def packets(self, rows: list[PacketInfo], /) -> None: ...
+
+    def links(self, stats: list[LinkStats], /) -> None: ...
+
+
+class Sink:
+    """Hands packets and links on; counts what children had to leave out."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._lock = threading.Lock()
+        self.lost = 0
+
+    def take(self, telemetry: Telemetry) -> None:
+        """Hand over the rows of *telemetry*."""
+        if telemetry.packets:
+            self._receiver.packets(telemetry.packets)
+        if telemetry.links:
+            self._receiver.links(telemetry.links)
+        if telemetry.packets_lost:
+            with self._lock:
+                self.lost += telemetry.packets_lost
+            logger.warning("%d packet events were left out: too many in a period", telemetry.packets_lost)
