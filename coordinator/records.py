@@ -1,5 +1,6 @@
 """What the coordinator keeps of a session and of a node: the rows of its tables, as values."""
 
+from enum import IntEnum
 from typing import Any
 
 import msgspec
@@ -7,6 +8,12 @@ from msgspec import Struct
 
 from coordinator.sessions import State
 from wire.messages import Graph, Heartbeat, ResultSpec, SessionRequest
+
+
+class Cordon(IntEnum):
+    """Whether a node takes new handlers, and whether what it has moves away."""
+
+    OPEN, CORDONED, DRAINING = 0, 1, 2
 
 
 class NodeAddress(Struct, frozen=True, kw_only=True):
@@ -79,7 +86,7 @@ class NodeRecord(Struct, frozen=True, kw_only=True):
     node_id: int
     heartbeat: Heartbeat
     last_seen: float  # s since the epoch, by the coordinator's clock
-    cordoned: bool = False
+    cordoned: Cordon = Cordon.OPEN
 
 
 class EventRecord(Struct, frozen=True, kw_only=True):

@@ -50,7 +50,7 @@ WANTED: dict[State, Running] = {
 }
 
 
-class InvalidTransition(ValueError):  # noqa: N818 - an outcome
+class InvalidTransition(ValueError):
     """This event cannot happen in this state: "stop while stopped"."""
 
 

@@ -140,7 +140,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     passed_over: Mapping[str, str] = {}
 
 
-class Unplaceable(Exception):  # noqa: N818 - an outcome
+class Unplaceable(Exception):
     """No node takes the handler; reasons: node_id -> why not."""
 
     def __init__(self, detail: str, reasons: Mapping[int, str], handler_id: int | None = None) -> None:

@@ -1,0 +1,100 @@
+"""The coordinator's Flask app, with everything behind it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from flask import Flask
+from flask.typing import ResponseReturnValue
+
+from coordinator import views
+from coordinator.allocation.base import Algorithm
+from coordinator.catalogue import Catalogue
+from coordinator.controller import Controller
+from coordinator.node_service import Nodes
+from coordinator.peers import Peers
+from coordinator.placing import Parts, Placer
+from coordinator.problems import StaleChange, WrongState
+from coordinator.registry import NodeState, NotRegistered, Registry
+from coordinator.service import Sessions
+from coordinator.sessions import InvalidTransition
+from coordinator.store import StaleEpoch, Store
+from wire import database
+from wire.client import ControlClient
+from wire.database import DatabaseAway
+from wire.settings import CoordinatorSettings, DatabaseSettings
+from wire.web import NotFound, Problem, Unavailable, create_app
+
+MAX_BODY_BYTES = 4 << 20  # heartbeats of nodes with many sessions
+
+
+class Coordinator:
+    """One worker process: make after the fork. Raises DatabaseAway."""
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        database_settings: DatabaseSettings,
+        token: str | None,
+        catalogue: Catalogue,
+        algorithms: Mapping[str, Algorithm],
+    ) -> None:
+        known = (n.node_id for n in catalogue.nodes)
+        registry = Registry(known, timeout=settings.heartbeat_timeout, auto_register=settings.auto_register)
+        self._engine = database.connect(database_settings)
+        self._parts = Parts(
+            settings=settings,
+            catalogue=catalogue,
+            algorithms=algorithms,
+            registry=registry,
+            store=Store(self._engine),
+            peers=Peers(ControlClient(token)),
+        )
+        self._placer = Placer(self._parts)
+        self._controller = Controller(self._parts, self._placer)
+        self._controller.load()
+        self.app = self._make_app(token)
+
+    def start(self) -> None:
+        """Begin to control."""
+        self._controller.start()
+
+    def stop(self) -> None:
+        """End in order."""
+        self._controller.stop()
+        self._placer.close()
+        self._parts.peers.close()
+        self._engine.dispose()
+
+    def _make_app(self, token: str | None) -> Flask:
+        app = create_app("coordinator", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
+        app.register_blueprint(views.make(self._parts, Sessions(self._parts, self._placer), Nodes(self._parts)))
+        for error, problem in _PROBLEMS.items():
+            app.register_error_handler(error, _as(app, problem))
+        return app
+
+    def _ready(self) -> tuple[bool, dict[str, Any]]:
+        registry = self._parts.registry
+        up = sum(registry.state(r.node_id) is NodeState.UP for r in registry.records())
+        details = {"nodes_up": up, "sessions": len(self._parts.held.all())}
+        try:
+            self._parts.store.ping()
+        except DatabaseAway as error:
+            return False, details | {"database": str(error)}
+        return True, details | {"database": "ok"}
+
+
+_PROBLEMS: dict[type[Exception], type[Problem]] = {
+    InvalidTransition: WrongState,
+    StaleEpoch: StaleChange,
+    NotRegistered: NotFound,
+    DatabaseAway: Unavailable,
+}
+
+
+def _as(app: Flask, problem: type[Problem]) -> Any:
+    """Return an error handler that answers with *problem*."""
+
+    def handle(error: Exception) -> ResponseReturnValue:
+        return app.handle_user_exception(problem(str(error)))
+
+    return handle

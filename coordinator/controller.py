@@ -1,0 +1,209 @@
+"""The thread that keeps sessions alive: who leads, which nodes are down, whose handlers must move.
+
+each control_period: judge nodes ▶ share nodes and sessions through the database ▶ leader? ▶ repairs, drains
+repairs run in background threads, one per session, under the session's lock; those that fail back off
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable
+
+from coordinator import repair
+from coordinator.allocation import base
+from coordinator.peers import PREPARE_S
+from coordinator.placing import MoveFailed, Parts, Placer
+from coordinator.records import Cordon, NodeRecord, Planned, SessionRecord
+from coordinator.sessions import HELD, PLACED, Event, State, transition
+from coordinator.store import StaleEpoch
+from wire.database import DatabaseAway
+
+STALL_S = 1.0  # a wait that took so much longer than asked: this process stood still, not the nodes
+LEASE_S = 5.0
+ABANDONED_S = PREPARE_S + 60  # a session still being created then has lost its creator
+BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+
+logger = logging.getLogger(__name__)
+
+
+class Controller:
+    """Runs from start() to stop()."""
+
+    def __init__(self, parts: Parts, placer: Placer) -> None:
+        self._parts, self._placer = parts, placer
+        self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
+        self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
+        self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
+        self.database_fault: str | None = None
+
+    def load(self) -> None:
+        """Take nodes and sessions from the database. Raises DatabaseAway."""
+        self._parts.registry.merge(self._parts.store.nodes(), time.monotonic())
+        now = time.time()
+        self._parts.held.merge(self._parts.store.sessions(sorted(HELD)), now)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and leave the lease to others."""
+        self._parts.closing.set()
+        self._thread.join(timeout=10)
+        try:
+            self._parts.store.resign(self._holder)
+        except DatabaseAway as error:
+            logger.warning("the lease runs out by itself: %s", error)
+
+    def _run(self) -> None:
+        period = self._parts.settings.control_period
+        while not self._parts.closing.is_set():
+            begun = time.monotonic()
+            self._parts.closing.wait(period)
+            if time.monotonic() - begun > period + STALL_S:
+                logger.warning(
+                    "this process stood still for %.1f s: nodes are heard again first", time.monotonic() - begun
+                )
+                self._parts.registry.forgive(time.monotonic())
+            try:
+                self._tick()
+            except DatabaseAway as error:
+                self._note_fault(str(error))
+            except Exception:
+                logger.exception("control failed")
+
+    def _tick(self) -> None:
+        for node_id in self._parts.registry.judge(time.monotonic()):
+            logger.warning("node %d is down: not heard for %g s", node_id, self._parts.settings.heartbeat_timeout)
+        self._share()
+        self._note_fault(None)
+        if not self._parts.closing.is_set() and self._parts.store.lead(self._holder, LEASE_S):
+            self._repair()
+            self._end_drains()
+
+    def _share(self) -> None:
+        """Write what this process heard, and take what others heard and changed."""
+        registry, store = self._parts.registry, self._parts.store
+        news = [r for r in registry.records() if self._written.get(r.node_id) != r.last_seen]
+        if news:
+            store.write_nodes(news)
+            self._written |= {r.node_id: r.last_seen for r in news}
+        registry.merge(store.nodes(), time.monotonic())
+        read = time.time()
+        self._parts.held.merge(store.sessions(sorted(HELD)), read)
+
+    def _repair(self) -> None:
+        draining = {r.node_id for r in self._parts.registry.records() if r.cordoned is Cordon.DRAINING}
+        for session in self._parts.held.all():
+            due = self._tries.get(session.session_id, (0, 0.0))[1] <= time.monotonic()
+            if due and session.state in PLACED and not self._parts.locks.busy(session.session_id):
+                if self._broken(session):
+                    self._placer.background.submit(self._guarded, session.session_id, self._mend)
+                elif session.plan.used() & draining:
+                    self._placer.background.submit(self._guarded, session.session_id, self._drain)
+
+    def _broken(self, session: SessionRecord) -> bool:
+        alive = self._parts.registry.alive()
+        if session.state is State.INITIALIZED and session.request.start:
+            return time.time() - session.updated > ABANDONED_S
+        lost = repair.lost_nodes(session.plan, alive) or repair.given_up(session, alive)
+        return bool(lost) or session.state is State.DEGRADED
+
+    def _guarded(self, session_id: int, work: Callable[[SessionRecord], None]) -> None:
+        """Do *work* on the session as it is once its lock is ours; a thread's outermost frame."""
+        if self._parts.locks.busy(session_id):
+            return
+        try:
+            with self._parts.locks.hold(session_id):
+                session = self._parts.held.get(session_id)
+                if session is not None and session.state in PLACED:
+                    work(session)
+                    self._tries.pop(session_id, None)
+        except (base.Unplaceable, MoveFailed) as error:
+            self._later(session_id, str(error))
+        except (DatabaseAway, StaleEpoch) as error:
+            logger.warning("session %d: %s", session_id, error)
+        except Exception:
+            logger.exception("session %d: control failed", session_id)
+            self._later(session_id, "an error of the coordinator")
+
+    def _mend(self, session: SessionRecord) -> None:
+        """Place anew what was lost. Raises Unplaceable, MoveFailed; the session then stays degraded with the reason."""
+        alive = self._parts.registry.alive()
+        if session.state is State.INITIALIZED and session.request.start:
+            self._fail(session, "its creation was broken off")
+            return
+        lost, failed = repair.lost_nodes(session.plan, alive), repair.given_up(session, alive)
+        why = "; ".join(
+            [f"node {n} {reason}" for n, reason in lost.items()]
+            + [f"handler {h} on node {n} failed: {reason}" for (h, n), reason in failed.items()]
+        )
+        if session.state is State.RUNNING:
+            session = self._degrade(session, why)
+        try:
+            plan = self._decide(session, lost, failed)
+        except base.Unplaceable as error:
+            if failed and not lost:
+                self._fail(session, f"{why}; {error}")
+                return
+            raise
+        self._placer.replaced(session, plan, why or "once more")
+        if session.state is State.DEGRADED:
+            self._placer.event(session, "recovered", why=why)
+
+    def _drain(self, session: SessionRecord) -> None:
+        nodes = self._parts.registry.records()
+        leaving = {r.node_id: "is draining" for r in nodes if r.cordoned is Cordon.DRAINING}
+        plan = self._decide(session, leaving, {})
+        self._placer.moved(session, plan, "drained")
+
+    def _decide(self, session: SessionRecord, lost: dict[int, str], failed: dict[tuple[int, int], str]) -> Planned:
+        parts = self._parts
+        nodes = [r.node_id for r in parts.registry.records()]
+        request = parts.catalogue.request_again(session, session.request, seed=secrets.randbits(31))
+        request = repair.without(request, session.plan, lost, failed, nodes)
+        algorithm = session.plan.algorithm if session.plan.algorithm in parts.algorithms else parts.settings.algorithm
+        return self._placer.decide(algorithm, request, repair.surviving(session.plan, lost, failed))[1]
+
+    def _degrade(self, session: SessionRecord, why: str) -> SessionRecord:
+        session = self._placer.change(session, state=transition(session.state, Event.LOSE), reason=why)
+        self._placer.event(session, "degraded", why=why)
+        return session
+
+    def _fail(self, session: SessionRecord, why: str) -> None:
+        self._placer.event(session, "failed", reason=why)
+        self._placer.change(session, state=transition(session.state, Event.FAIL), reason=why)
+        self._parts.peers.free(session.session_id, session.plan.nodes)
+
+    def _later(self, session_id: int, why: str) -> None:
+        """Keep the reason on the session, and try again after a while."""
+        tries = self._tries.get(session_id, (0, 0.0))[0]
+        self._tries[session_id] = (tries + 1, time.monotonic() + BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
+        logger.warning("session %d: %s; tried %d times", session_id, why, tries + 1)
+        session = self._parts.held.get(session_id)
+        if session is None or session.state is not State.DEGRADED or session.reason == why:
+            return
+        try:
+            self._placer.change(session, reason=why)
+        except (DatabaseAway, StaleEpoch) as error:
+            logger.warning("session %d: %s", session_id, error)
+
+    def _end_drains(self) -> None:
+        """A draining node that holds nothing any more is cordoned."""
+        used = {n for s in self._parts.held.all() for n in s.plan.used()}
+        for record in self._parts.registry.records():
+            if record.cordoned is Cordon.DRAINING and not self._holds(record, used):
+                self._parts.store.set_cordon(record, Cordon.CORDONED)
+                self._parts.registry.set_cordon(record.node_id, Cordon.CORDONED)
+
+    def _holds(self, record: NodeRecord, used: set[int]) -> bool:
+        return record.node_id in used or bool(record.heartbeat.sessions)
+
+    def _note_fault(self, fault: str | None) -> None:
+        if fault != self.database_fault:
+            logger.warning("%s", fault or "the database is back")
+        self.database_fault = fault

@@ -1,0 +1,84 @@
+"""Start the coordinator: everything it depends on is checked first, and named when it is not there."""
+
+import logging
+import sys
+
+from flask import Flask
+
+from coordinator.allocation import AlgorithmError, load_algorithms
+from coordinator.allocation.base import Algorithm
+from coordinator.app import Coordinator
+from coordinator.catalogue import Catalogue
+from wire import database
+from wire.database import DatabaseAway
+from wire.faults import Fault, SettingsError, guess
+from wire.serving import CannotBind, bind, serve, url_of
+from wire.settings import CoordinatorSettings, DatabaseSettings, Settings
+
+THREADS = 64  # a session's creation holds one until its handlers have prepared
+WRONG_CONFIG, AWAY = 2, 3
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM and return the exit status: 0, 2 (wrong config or resources), 3 (database or port away)."""
+    own, database_settings = settings.coordinator, settings.database
+    if own is None or database_settings is None:
+        return _end(WRONG_CONFIG, f"{settings.path}: there is no [coordinator] section")
+    try:
+        catalogue = Catalogue.load(own)
+        algorithms = _algorithms(settings, own)
+        _check(database_settings)
+        listener = bind(own.coordinator_addr, own.coordinator_port)
+    except SettingsError as error:
+        return _end(WRONG_CONFIG, str(error))
+    except (DatabaseAway, CannotBind) as error:
+        return _end(AWAY, f"coordinator: {error}")
+    started: list[Coordinator] = []  # in the worker process
+
+    def make_app() -> Flask:
+        started.append(Coordinator(own, database_settings, settings.security.token, catalogue, algorithms))
+        return started[0].app
+
+    return serve(
+        make_app,
+        listener,
+        workers=1,
+        threads=THREADS,
+        ready_line=f"coordinator ready on {url_of(listener, own.coordinator_addr)}",
+        on_worker_start=lambda: started[0].start(),
+        on_worker_stop=lambda: started[0].stop() if started else None,
+    )
+
+
+def _algorithms(settings: Settings, own: CoordinatorSettings) -> dict[str, Algorithm]:
+    try:
+        found = load_algorithms(own.algorithms)
+    except AlgorithmError as error:
+        raise SettingsError([Fault(settings.path, str(error), "coordinator", "algorithms")]) from error
+    if own.algorithm not in found:
+        fault = Fault(
+            settings.path,
+            f"there is no algorithm {own.algorithm!r}",
+            "coordinator",
+            "algorithm",
+            allowed=", ".join(sorted(found)),
+            guess=guess(own.algorithm, found),
+        )
+        raise SettingsError([fault])
+    return found
+
+
+def _check(settings: DatabaseSettings) -> None:
+    """Return when the database can be used; leave no connection behind, for workers are forked. Raises DatabaseAway."""
+    engine = database.connect(settings)
+    try:
+        database.check(engine)
+    finally:
+        engine.dispose()
+
+
+def _end(status: int, message: str) -> int:
+    sys.stderr.write(message + "\n")
+    return status

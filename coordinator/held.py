@@ -1,0 +1,73 @@
+"""The sessions that nodes should hold, in memory, so that heartbeats are answered without the database.
+
+The database is the truth: a change is written there first, then put here; merge() takes what others wrote.
+"""
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from coordinator.records import SessionRecord
+from coordinator.sessions import HELD
+
+
+class Held:
+    """Thread-safe."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[int, SessionRecord] = {}
+        self._lock = threading.Lock()
+
+    def put(self, session: SessionRecord) -> None:
+        """Take a session as it was just written."""
+        with self._lock:
+            if session.state in HELD:
+                self._sessions[session.session_id] = session
+            else:
+                self._sessions.pop(session.session_id, None)
+
+    def merge(self, rows: Iterable[SessionRecord], read: float) -> None:
+        """Take the rows that the database had at *read* (s since the epoch); what was put later stays."""
+        found = {row.session_id: row for row in rows}
+        with self._lock:
+            late = {i: s for i, s in self._sessions.items() if s.updated >= read}
+            newer = {i: s for i, s in self._sessions.items() if i in found and s.updated > found[i].updated}
+            self._sessions = found | newer | late
+
+    def get(self, session_id: int) -> SessionRecord | None:
+        """Return the session, or None when no node should hold it."""
+        with self._lock:
+            return self._sessions.get(session_id)
+
+    def all(self) -> list[SessionRecord]:
+        """Return all, by id."""
+        with self._lock:
+            return [self._sessions[i] for i in sorted(self._sessions)]
+
+
+class Locks:
+    """One lock per session: a change is carried out whole before the next begins."""
+
+    def __init__(self) -> None:
+        self._held: dict[int, tuple[threading.Lock, int]] = {}  # session_id -> lock, who hold it or wait
+        self._lock = threading.Lock()
+
+    def busy(self, session_id: int) -> bool:
+        """Return True while somebody changes the session."""
+        with self._lock:
+            return session_id in self._held
+
+    @contextmanager
+    def hold(self, session_id: int) -> Iterator[None]:
+        """Wait for the session's lock and hold it."""
+        with self._lock:
+            lock, users = self._held.get(session_id, (threading.Lock(), 0))
+            self._held[session_id] = (lock, users + 1)
+        try:
+            with lock:
+                yield
+        finally:
+            with self._lock:
+                lock, users = self._held.pop(session_id)
+                if users > 1:
+                    self._held[session_id] = (lock, users - 1)

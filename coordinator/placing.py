@@ -1,0 +1,152 @@
+"""Deciding with what is known now, and carrying a placement out on the nodes."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from coordinator import planner, snapshot
+from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
+from coordinator.allocation.decide import decide
+from coordinator.catalogue import Catalogue
+from coordinator.held import Held, Locks
+from coordinator.peers import Failure, Peers, reasons
+from coordinator.records import Planned, SessionRecord, addresses, replace
+from coordinator.registry import Registry
+from coordinator.repair import moves
+from coordinator.sessions import Event, State, transition
+from coordinator.snapshot import NodeStatus
+from coordinator.store import StaleEpoch, Store
+from wire.database import DatabaseAway
+from wire.settings import CoordinatorSettings
+
+SETTLE_S = 2.0  # after a planned move: how long frames of the old epoch may take to pass
+BACKGROUND_THREADS = 8
+
+logger = logging.getLogger(__name__)
+
+
+class MoveFailed(Exception):
+    """Nodes did not take the new placement."""
+
+    def __init__(self, failures: dict[int, Failure]) -> None:
+        self.failures = failures
+        super().__init__("; ".join(f"node {n}: {why}" for n, why in reasons(failures).items()))
+
+
+@dataclass
+class Parts:
+    """What the views' services and the controller share; all of it is thread-safe."""
+
+    settings: CoordinatorSettings
+    catalogue: Catalogue
+    algorithms: Mapping[str, Algorithm]
+    registry: Registry
+    store: Store
+    peers: Peers
+    held: Held = field(default_factory=Held)
+    locks: Locks = field(default_factory=Locks)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+
+class Placer:
+    """Decides, and moves sessions. The caller holds the session's lock."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self.background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="placer")
+
+    def snapshot(self, avoid: Mapping[int, str]) -> Snapshot:
+        """Return what an algorithm may look at; *avoid*: nodes to refuse now, with the reason."""
+        parts, now = self._parts, time.time()
+        status = parts.registry.status()
+        nodes = {n: NodeStatus(heartbeat=s.heartbeat, refuses=avoid.get(n, s.refuses)) for n, s in status.items()}
+        samples = parts.store.samples(now - snapshot.FRESH_S)
+        return snapshot.build(nodes, parts.catalogue.views, parts.held.all(), samples, now)
+
+    def decide(
+        self, algorithm: str, request: Request, current: Placement | None = None, avoid: Mapping[int, str] | None = None
+    ) -> tuple[Decision, Planned]:
+        """Return the decision and the plan made of it. Raises coordinator.allocation.base.Unplaceable."""
+        world = self.snapshot(avoid or {})
+        decision = decide(self._parts.algorithms[algorithm], request, world, current)
+        nodes = addresses({n: s.heartbeat for n, s in self._parts.registry.status().items()})
+        return decision, planner.plan(decision, algorithm, nodes)
+
+    def change(self, session: SessionRecord, **changes: Any) -> SessionRecord:
+        """Write *session* with *changes* and return it. Raises StaleEpoch, DatabaseAway."""
+        changed = replace(session, updated=time.time(), **changes)
+        self._parts.store.write_session(changed, session)
+        self._parts.held.put(changed)
+        return changed
+
+    def event(self, session: SessionRecord, event: str, **detail: Any) -> None:
+        """Append to the session's history."""
+        self._parts.store.add_event(session.session_id, event, detail)
+
+    def replaced(self, session: SessionRecord, plan: Planned, why: str) -> SessionRecord:
+        """Place *session* as *plan* says, after a loss: the old epoch is refused at once. Raises MoveFailed."""
+        epoch = session.epoch + 1
+        moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch)
+        failures = self._parts.peers.prepare(moved)
+        if failures:
+            raise MoveFailed(failures)
+        if session.state is not State.INITIALIZED:
+            self._parts.peers.start(moved)
+        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=epoch)
+        state = transition(moved.state, Event.RECOVER)
+        moved = self.change(moved, state=state, reason=None)
+        alive = self._parts.registry.alive()
+        self._free(session, {n for n in session.plan.used() - plan.used() if n in alive})
+        return moved
+
+    def moved(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
+        """Move *session* to *plan* while it runs: new nodes prepare first, the old epoch stays welcome until it has
+        passed. Raises MoveFailed; the session then is where it was, at a later epoch.
+        """
+        moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
+        new = plan.used() - session.plan.used()
+        failures = self._parts.peers.prepare(moved, new) or self._parts.peers.prepare(moved, plan.used() - new)
+        if failures:
+            self._undo(moved, session, new)
+            raise MoveFailed(failures)
+        if session.state in (State.RUNNING, State.DEGRADED):
+            self._parts.peers.start(moved)
+        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
+        self.background.submit(self._settle, session, moved)
+        return moved
+
+    def close(self) -> None:
+        """Wait for no one."""
+        self.background.shutdown(wait=False, cancel_futures=True)
+
+    def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int]) -> None:
+        back = self.change(moved, plan=old.plan, request=old.request, epoch=moved.epoch + 1)
+        self._parts.peers.prepare(back)
+        self._free(moved, new)
+
+    def _settle(self, old: SessionRecord, moved: SessionRecord) -> None:
+        """After a while refuse the old epoch and free the nodes that were left."""
+        try:
+            self._parts.closing.wait(SETTLE_S)
+            with self._parts.locks.hold(moved.session_id):
+                current = self._parts.held.get(moved.session_id)
+                if current is not None and current.epoch == moved.epoch:
+                    self._parts.peers.prepare(self.change(current, accept_from=current.epoch))
+                    self._free(old, old.plan.used() - current.plan.used())
+        except (DatabaseAway, StaleEpoch) as error:
+            logger.warning("session %d: the old epoch stays welcome: %s", moved.session_id, error)
+        except Exception:
+            logger.exception("session %d: settling failed", moved.session_id)
+
+    def _free(self, session: SessionRecord, nodes: set[int]) -> None:
+        self._parts.peers.free(session.session_id, {n: session.plan.nodes[n] for n in sorted(nodes)})
+
+
+def new_key() -> str:
+    """Return the unguessable part of a session's URLs."""
+    return secrets.token_urlsafe(12)

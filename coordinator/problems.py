@@ -1,0 +1,55 @@
+"""The coordinator's own problems."""
+
+from collections.abc import Iterable
+
+from coordinator.allocation import base
+from coordinator.peers import Failure, reasons, refusals
+from wire.web import Conflict, NotFound, Problem, Unavailable, Unplaceable, Unprocessable
+
+
+class UnknownSession(NotFound):
+    slug, title = "unknown-session", "No such session"
+
+
+class UnknownNode(NotFound):
+    slug, title = "unknown-node", "No such node"
+
+
+class WrongState(Conflict):
+    slug, title = "wrong-state", "Not possible in this state"
+
+
+class StaleChange(Conflict):
+    slug, title = "stale-epoch", "The session changed meanwhile"
+
+
+def unplaceable(error: base.Unplaceable) -> Unplaceable:
+    """Return the answer 507 with the reason of each node."""
+    return Unplaceable(error.detail, reasons=error.reasons, handler_id=error.handler_id)
+
+
+def unprepared(failures: dict[int, Failure]) -> Problem:
+    """Return the answer for nodes that did not prepare: 422 when a parameter is wrong, 503 when they are full or
+    gave no answer, 507 when they cannot."""
+    why = reasons(failures)
+    for node_id, refusal in refusals(failures, 422):
+        pointer = str(refusal.problem.get("pointer") or "/params")
+        return Unprocessable(why[node_id], pointer=pointer, reasons=why)
+    if set(failures) - _with_status(failures):
+        return Unavailable("a node gave no answer", retry_after=2, reasons=why)
+    if {n for n, _ in refusals(failures, 503)}:
+        return Unavailable("a node is not ready", retry_after=2, reasons=why)
+    return Unplaceable("a node could not prepare its handlers", reasons=why)
+
+
+def _with_status(failures: dict[int, Failure]) -> set[int]:
+    return {n for n, f in failures.items() if hasattr(f, "status")}
+
+
+def known(ids: Iterable[int], all_ids: Iterable[int], pointer: str) -> None:
+    """Raise Unprocessable for a node id in *ids* that is not in *all_ids*."""
+    allowed = sorted(all_ids)
+    for node_id in ids:
+        if node_id not in allowed:
+            names = ", ".join(map(str, allowed)) or "none yet"
+            raise Unprocessable(f"there is no node {node_id}; known: {names}", pointer=pointer)

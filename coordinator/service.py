@@ -1,0 +1,219 @@
+"""What the API does with sessions: checks, decides, writes, orders the nodes. Raises problems."""
+
+import logging
+import secrets
+import time
+
+from coordinator import present, repair
+from coordinator.allocation import base
+from coordinator.peers import Failure, away, reasons
+from coordinator.placing import MoveFailed, Parts, Placer, new_key
+from coordinator.problems import UnknownSession, known, unplaceable, unprepared
+from coordinator.records import EventRecord, Planned, SessionRecord, replace
+from coordinator.requests import Reallocation
+from coordinator.sessions import Event, State, transition
+from coordinator.snapshot import placement
+from coordinator.store import StaleEpoch
+from wire.database import DatabaseAway
+from wire.messages import SessionRequest
+from wire.web import Problem, Unprocessable
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 3  # placements tried when nodes prove to be away
+
+Json = dict[str, object]
+
+
+class Sessions:
+    """The sessions' side of the API."""
+
+    def __init__(self, parts: Parts, placer: Placer) -> None:
+        self._parts, self._placer = parts, placer
+
+    # --- asking ---------------------------------------------------------------------------------------
+
+    def show(self, record: SessionRecord) -> Json:
+        """Return a session as the API gives it."""
+        return present.session(record, self._parts.registry.alive())
+
+    def get(self, session_id: int) -> SessionRecord:
+        """Return the session, deleted or not. Raises UnknownSession."""
+        found = self._parts.held.get(session_id) or self._parts.store.session(session_id)
+        if found is None:
+            raise UnknownSession(f"there is no session {session_id}")
+        return found
+
+    def page(self, after: int, limit: int) -> list[SessionRecord]:
+        """Return the sessions that are not deleted, by id."""
+        return self._parts.store.sessions([s for s in State if s is not State.DELETED], after, limit)
+
+    def events(self, session_id: int, after: int, limit: int) -> list[EventRecord]:
+        """Return the session's history. Raises UnknownSession."""
+        self.get(session_id)
+        return self._parts.store.events(session_id, after, limit)
+
+    # --- creating -------------------------------------------------------------------------------------
+
+    def dry_run(self, asked: SessionRequest) -> Json:
+        """Return what create() would decide now. Raises Unprocessable, Unplaceable."""
+        request = self._request(asked)
+        decision, plan = self._decide(self._algorithm(asked.algorithm), request)
+        head: Json = {"service": request.service, "variant": decision.variant.variant_name, "dry_run": True}
+        return head | present.planned(plan)
+
+    def create(self, asked: SessionRequest) -> SessionRecord:
+        """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable."""
+        request, algorithm = self._request(asked), self._algorithm(asked.algorithm)
+        decision, plan = self._decide(algorithm, request)
+        record = self._add(asked, request, decision, plan)
+        with self._parts.locks.hold(record.session_id):
+            self._parts.held.put(record)
+            try:
+                self._placer.event(record, "created", service=record.service, variant=record.variant)
+                record = self._prepare(record, request, algorithm)
+                return self._start(record) if asked.start else record
+            except (Problem, DatabaseAway, StaleEpoch) as error:
+                self._give_up(record.session_id, str(error))
+                raise
+
+    def _add(
+        self, asked: SessionRequest, request: base.Request, decision: base.Decision, plan: Planned
+    ) -> SessionRecord:
+        now = time.time()
+        draft = SessionRecord(
+            session_id=0,
+            session_key=new_key(),
+            service=request.service,
+            variant=decision.variant.variant_name,
+            state=State.INITIALIZED,
+            epoch=1,
+            accept_from=1,
+            request=asked,
+            plan=plan,
+            created=now,
+            updated=now,
+        )
+        return self._parts.store.add_session(draft)
+
+    def _prepare(self, record: SessionRecord, request: base.Request, algorithm: str) -> SessionRecord:
+        """Bring the session to its nodes; where one proves to be away, place it again without."""
+        avoid: dict[int, str] = {}
+        for attempt in range(1, ATTEMPTS + 1):
+            failures = self._parts.peers.prepare(record)
+            if not failures:
+                self._placer.event(record, "placed", placement=record.plan.placement, algorithm=algorithm)
+                return record
+            self._parts.peers.free(record.session_id, record.plan.nodes)
+            if len(away(failures)) < len(failures) or attempt == ATTEMPTS:
+                break
+            avoid |= reasons(failures)
+            record = self._again(record, request, algorithm, avoid, failures)
+        raise unprepared(failures)
+
+    def _again(
+        self,
+        record: SessionRecord,
+        request: base.Request,
+        algorithm: str,
+        avoid: dict[int, str],
+        failures: dict[int, Failure],
+    ) -> SessionRecord:
+        try:
+            decision, plan = self._placer.decide(algorithm, request, avoid=avoid)
+        except base.Unplaceable as error:
+            problem = unprepared(failures)
+            problem.members["reasons"] = error.reasons
+            raise problem from error
+        epoch, variant = record.epoch + 1, decision.variant.variant_name
+        return self._placer.change(record, plan=plan, epoch=epoch, accept_from=epoch, variant=variant)
+
+    def _give_up(self, session_id: int, reason: str) -> None:
+        """Free the nodes and keep the session as failed, with the reason."""
+        record = self._parts.held.get(session_id)
+        if record is None:
+            return
+        self._parts.peers.free(session_id, record.plan.nodes)
+        try:
+            failed = self._placer.change(record, state=transition(record.state, Event.FAIL), reason=reason)
+            self._placer.event(failed, "failed", reason=reason)
+        except (DatabaseAway, StaleEpoch) as error:
+            logger.warning("session %d failed (%s), which could not be written: %s", session_id, reason, error)
+            self._parts.held.put(replace(record, state=State.FAILED, updated=time.time()))
+
+    # --- changing -------------------------------------------------------------------------------------
+
+    def start(self, session_id: int) -> SessionRecord:
+        """Start an initialized session. Raises UnknownSession, InvalidTransition."""
+        with self._parts.locks.hold(session_id):
+            return self._start(self.get(session_id))
+
+    def stop(self, session_id: int) -> SessionRecord:
+        """Stop a running session; its nodes keep it until it is deleted. Raises UnknownSession, InvalidTransition."""
+        with self._parts.locks.hold(session_id):
+            record = self.get(session_id)
+            record = self._placer.change(record, state=transition(record.state, Event.STOP))
+            self._placer.event(record, "stopped")
+            self._parts.peers.stop(record)  # one that is away follows by its heartbeat's answer
+            return record
+
+    def delete(self, session_id: int) -> None:
+        """Delete a session and free its nodes; again when it is deleted already. Raises UnknownSession."""
+        with self._parts.locks.hold(session_id):
+            record = self.get(session_id)
+            if record.state is not State.DELETED:
+                record = self._placer.change(record, state=transition(record.state, Event.DELETE))
+                self._placer.event(record, "deleted")
+            self._parts.peers.free(session_id, record.plan.nodes)
+
+    def reallocate(self, session_id: int, asked: Reallocation) -> SessionRecord:
+        """Place a session anew by what *asked* changes; only what differs moves. Raises problems, InvalidTransition."""
+        with self._parts.locks.hold(session_id):
+            record = self.get(session_id)
+            transition(record.state, Event.RECOVER)  # only what is placed can be placed anew
+            wish = asked.over(record.request)
+            self._parts.catalogue.check_ids(wish, record.plan.graph)
+            self._check_nodes(wish)
+            request = self._parts.catalogue.request_again(record, wish, seed=secrets.randbits(31))
+            algorithm = self._algorithm(asked.algorithm or record.plan.algorithm)
+            _, plan = self._decide(algorithm, request, placement(record))
+            if not repair.moves(record.plan, plan):
+                return self._placer.change(record, request=wish, plan=replace(plan, nodes=record.plan.nodes))
+            try:
+                return self._placer.moved(record, plan, "reallocated", request=wish)
+            except MoveFailed as error:
+                raise unprepared(error.failures) from error
+
+    def _start(self, record: SessionRecord) -> SessionRecord:
+        record = self._placer.change(record, state=transition(record.state, Event.START))
+        self._placer.event(record, "started")
+        self._parts.peers.start(record)  # one that is away follows by its heartbeat's answer
+        return record
+
+    # --- checking -------------------------------------------------------------------------------------
+
+    def _request(self, asked: SessionRequest) -> base.Request:
+        request = self._parts.catalogue.request(asked, seed=secrets.randbits(31))
+        self._check_nodes(asked)
+        return request
+
+    def _check_nodes(self, asked: SessionRequest) -> None:
+        ids = {n.node_id for n in self._parts.registry.records()} | {n.node_id for n in self._parts.catalogue.nodes}
+        for handler_id, nodes in asked.pin.items():
+            known(nodes if isinstance(nodes, list) else [nodes], ids, f"/pin/{handler_id}")
+        known([] if asked.entry_node is None else [asked.entry_node], ids, "/entry_node")
+
+    def _algorithm(self, name: str | None) -> str:
+        name = name or self._parts.settings.algorithm
+        if name not in self._parts.algorithms:
+            detail = f"there is no algorithm {name!r}, only {', '.join(sorted(self._parts.algorithms))}"
+            raise Unprocessable(detail, pointer="/algorithm")
+        return name
+
+    def _decide(
+        self, algorithm: str, request: base.Request, current: base.Placement | None = None
+    ) -> tuple[base.Decision, Planned]:
+        try:
+            return self._placer.decide(algorithm, request, current)
+        except base.Unplaceable as error:
+            raise unplaceable(error) from error
