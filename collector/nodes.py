@@ -4,41 +4,16 @@ import logging
 import socket
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv6Address, ip_address
-from pathlib import Path
 
-import msgspec
-from msgspec import Struct
-
-from wire.faults import Fault, SettingsError
-from wire.messages import Id
+from wire.resources import NodeFile
 
 logger = logging.getLogger(__name__)
-
-
-class NodeFile(Struct, frozen=True, kw_only=True):
-    """What of config/nodes/*.json matters here."""
-
-    node_id: Id
-    node_addr: str
-
-
-def read_nodes(folder: Path) -> list[NodeFile]:
-    """Return the nodes of *folder*, by node_id; none when there is no such folder. Raises SettingsError."""
-    faults, nodes = [], []
-    for file in sorted(folder.glob("*.json")):
-        try:
-            nodes.append(msgspec.json.decode(file.read_bytes(), type=NodeFile))
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            faults.append(Fault(file, str(error)))
-    if faults:
-        raise SettingsError(faults)
-    return sorted(nodes, key=lambda node: node.node_id)
 
 
 def by_address(nodes: Iterable[NodeFile]) -> dict[str, int]:
     """Return IP address -> node_id. Of several nodes at one address the lowest id counts, and a warning says so."""
     found: dict[str, int] = {}
-    for node in nodes:
+    for node in sorted(nodes, key=lambda n: n.node_id):
         for address in _resolve(node.node_addr):
             first = found.setdefault(address, node.node_id)
             if first != node.node_id:

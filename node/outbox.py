@@ -32,12 +32,12 @@ def verdict(status: int | None) -> Verdict:
     return Verdict.SET_ASIDE if status in (400, 413, 415, 422) else Verdict.KEEP
 
 
-def pause(failures: int, retry_after: float | None = None) -> float:
+def pause(failures: int) -> float:
     """Return the seconds to wait after so many failed attempts in a row."""
     if failures <= 0:
         return 0.0
     doubled = 0.25 * (1 << min(failures, 10))
-    return min(LONGEST_PAUSE_S, max(doubled, retry_after or 0.0))
+    return min(LONGEST_PAUSE_S, doubled)
 
 
 class Outbox:

@@ -23,7 +23,7 @@ class MariaDB:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.socket = folder / "s"
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._schemas = 0
         _run("mariadb-install-db", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal",
@@ -118,7 +118,7 @@ def _run(name: str, *arguments: str) -> None:
         raise RuntimeError(f"{name} failed:\n{done.stdout}\n{done.stderr}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

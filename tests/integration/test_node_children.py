@@ -120,7 +120,9 @@ def test_a_child_that_sends_nonsense_dies_of_it(watch: Callable[..., Watched]) -
 
 
 @pytest.mark.parametrize(("target", "longest_s"), [(control_child.obedient, 1.0), (control_child.deaf, 3.0)])
-def test_the_end_leaves_no_process(watch: Callable[..., Watched], target: Callable[..., None], longest_s: float) -> None:
+def test_the_end_leaves_no_process(
+    watch: Callable[..., Watched], target: Callable[..., None], longest_s: float
+) -> None:
     watched = watch(target)
     watched.ready.get(timeout=20)
     pid = watched.child.pid
