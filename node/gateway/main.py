@@ -48,6 +48,8 @@ from wire.packet import Kind, PacketError
 
 log = logging.getLogger(__name__)
 
+IDLE_S = 0.25  # how long the results thread waits before it looks whether to end
+
 
 class Gateway:
     """What the threads of the gateway share."""
@@ -66,7 +68,9 @@ class Gateway:
     def start(self) -> None:
         """Start all threads but the control thread."""
         server = Server(self._listener, Views(self.sessions, self._settings.max_frame_bytes, self._settings.token))
-        for name, target in (("accept", server.serve), ("results", self._receive), ("care", self._look_after)):
+        self._results = threading.Thread(target=self._receive, name="results", daemon=True)
+        self._results.start()
+        for name, target in (("accept", server.serve), ("care", self._look_after)):
             threading.Thread(target=target, name=name, daemon=True).start()
         control.send(self._pipe, Ready())
 
@@ -75,7 +79,7 @@ class Gateway:
     def _receive(self) -> None:
         while not self.closing.is_set():
             try:
-                data = self._inbox.receive(1.0)
+                data = self._inbox.receive(IDLE_S)
                 if data is not None:
                     self._take(data)
             except Exception:
@@ -203,8 +207,10 @@ class Gateway:
         return sum(h.entry.in_flight for h in self.sessions.all() if h.entry is not None)
 
     def close(self) -> None:
-        """Leave shared memory in order."""
-        self._inbox.close()
+        """Leave shared memory in order: after the thread that receives from it."""
+        self._results.join(4 * IDLE_S)
+        if not self._results.is_alive():
+            self._inbox.close()
         self._channel.close()
 
 
