@@ -13,7 +13,6 @@ import sys
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,9 +80,7 @@ def run(settings: "Settings", name: str) -> int:
     if name == "coordinator":
         return int(import_module("coordinator.daemon").run(settings))
     if name == "collector":
-        with TemporaryDirectory(prefix="faceservice-metrics-") as folder:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder  # its workers count together; before they import
-            return int(import_module("collector.daemon").run(settings))
+        return int(import_module("collector.daemon").run(settings))
     return int(import_module("node.daemon").run(settings, settings.node(name.partition(":")[2])))
 
 

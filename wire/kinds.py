@@ -92,8 +92,10 @@ def _urls(text: str, _: Path) -> list[str]:
 def _cores(text: str, _: Path) -> list[int]:
     cores: set[int] = set()
     for word in words(text):
-        first, _dash, last = word.partition("-")
-        cores.update(range(int(first), int(last or first) + 1))
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", word)
+        if not match:
+            raise ValueError(word)
+        cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
     return sorted(cores)
 
 
