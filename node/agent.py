@@ -59,6 +59,7 @@ class Agent:
         self._changed_at: dict[int, float] = {}  # monotonic, s: the last change by the API, also of ended sessions
         self._lock = threading.Lock()  # of the two above
         self._attached = threading.Condition()
+        self._drained_by = 0.0  # monotonic, s: when frames in flight are given up
         job = Job("gateway", targets.gateway, (listener, settings.child), gives_up=False)
         hooks = Hooks(self._greet_gateway, self._gateway_ready, self._gateway_said, lambda reason: None)
         self.gateway = Child(launcher, job, hooks)
@@ -70,10 +71,14 @@ class Agent:
         self.gateway.start()
         return self.gateway.wait_ready(time.monotonic() + GATEWAY_START_S)
 
-    def stop(self, patience_s: float) -> None:
-        """Finish the frames in flight within *patience_s*, then end every child process."""
+    def close(self, patience_s: float) -> None:
+        """Take no more frames from now on; those in flight have *patience_s*."""
+        self._drained_by = time.monotonic() + patience_s
         self.gateway.ask_to_end(patience_s)
-        self.gateway.end(time.monotonic() + patience_s + 1.0)
+
+    def stop(self) -> None:
+        """Wait for what `close` began (without it, for nothing), then end every child process."""
+        self.gateway.end(max(self._drained_by, time.monotonic()) + 1.0)
         with self._lock:
             held = list(self._sessions.values())
             self._sessions.clear()
@@ -126,6 +131,10 @@ class Agent:
     def session(self, session_id: int) -> NodeSession:
         """Return a session. Raises UnknownSession."""
         return self._find(session_id).status(self.node_id)
+
+    def plan(self, session_id: int) -> SessionPlan:
+        """Return the plan held. Raises UnknownSession."""
+        return self._find(session_id).plan
 
     def sessions(self) -> list[NodeSession]:
         """Return all sessions, by id."""

@@ -7,7 +7,6 @@ A module that ends its process is itself the one that is unavailable; the rest i
 import logging
 import os
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,22 +45,27 @@ class Catalogue:
         self._paths = (model_path, gallery_path)
         self._reasons: dict[int, str | None] = {}
         self._checked: tuple[object, ...] | None = None  # the files' signature at the last check
-        self._looked = -LOOK_EVERY_S
         self._lock = threading.Lock()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="catalogue", daemon=True)
+
+    def start(self) -> None:
+        """Check all types now, then look for changes until `stop`."""
+        self.refresh()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the looking."""
+        self._stopped.set()
+        self._thread.join(1.0)
 
     def refresh(self) -> None:
         """Check again if a model or a gallery has come or gone since the last time."""
         with self._lock:
-            self._looked = time.monotonic()
             now = signature([p for p in self._paths if p is not None])
             if now != self._checked:
                 self._reasons = self._check()
                 self._checked = now
-
-    def refresh_sometimes(self) -> None:
-        """Refresh unless that was done in the last LOOK_EVERY_S."""
-        if time.monotonic() - self._looked >= LOOK_EVERY_S:
-            self.refresh()
 
     def entries(self) -> list[CatalogueEntry]:
         """Return what GET /handlers shows, by handler type."""
@@ -78,6 +82,13 @@ class Catalogue:
             HandlerAvailability(handler_type=e.handler_type, name=e.name, available=e.available, reason=e.reason)
             for e in self.entries()
         ]
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK_EVERY_S):
+            try:
+                self.refresh()
+            except Exception:
+                logger.exception("handler types not checked")
 
     def _check(self) -> dict[int, str | None]:
         reasons: dict[int, str | None] = {}

@@ -51,6 +51,7 @@ def run(settings: Settings, node: NodeSettings) -> int:
                 print(daemon.ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
                 stopping.wait()
                 logger.info("node %d stops", node.node_id)
+                daemon.agent.close(DRAIN_S)
         except CannotStart as error:
             logger.error("node %d: %s", node.node_id, error)
             return error.status
@@ -71,6 +72,7 @@ class Sockets:
 class Daemon:
     """What runs."""
 
+    agent: Agent
     ready_line: str
 
 
@@ -96,25 +98,24 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     stack.callback(launcher.stop)
     boot_id, token = secrets.token_hex(8), settings.security.token
 
-    samples: list[Agent] = []
-    reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(samples[0]))
+    reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(agent))
     agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, Sink(reporter))
-    samples.append(agent)
     reporter.start()
     stack.callback(reporter.stop)
-    stack.callback(agent.stop, DRAIN_S)
+    stack.callback(agent.stop)
     if not agent.start():
         raise CannotStart(f"the gateway does not start: {agent.gateway.reason or 'no answer'}", FAILED)
 
     catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path)
-    catalogue.refresh()
+    catalogue.start()
+    stack.callback(catalogue.stop)
     host = older.Host(node.node_id, sockets.data_url, port_counts(specs))
     server = ControlServer(sockets.control, make_app(agent, catalogue, host, token=token))
     server.begin()
     stack.callback(server.end)
     composer = Composer(node, sockets, boot_id, agent, catalogue, reporter)
     _start_heartbeat(stack, node, token, agent, composer)
-    return Daemon(f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
+    return Daemon(agent, f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
 
 
 def _bind(stack: ExitStack, node: NodeSettings) -> Sockets:
@@ -178,7 +179,6 @@ class Composer:
 
     def __call__(self, *, leaving: bool = False) -> Heartbeat:
         """Return what this node is and holds just now."""
-        self.catalogue.refresh_sometimes()
         node = self.node
         return Heartbeat(
             node_id=node.node_id,

@@ -81,8 +81,8 @@ class Convergence:
     def _take(self, wanted: WantedSession, steps: Sequence[Step]) -> None:
         for step in steps:
             logger.info("session %d: %s, as the coordinator wants", wanted.session_id, step)
-            if step is Step.PUT and wanted.plan is not None:
-                self._agent.put(wanted.session_id, wanted.plan)
+            if step is Step.PUT:
+                self._agent.put(wanted.session_id, wanted.plan or self._agent.plan(wanted.session_id))
             elif step is Step.START:
                 self._agent.start_session(wanted.session_id)
             elif step is Step.STOP:

@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 logger = logging.getLogger(__name__)
@@ -32,11 +33,12 @@ class RunFolder:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if base.stat().st_uid != os.getuid():
             raise PermissionError(f"{base} belongs to another user")
-        remove_leftovers(base)
         self.name = f"fs{node_id}-{secrets.token_hex(4)}"
         self.path = base / self.name
-        self.path.mkdir(mode=0o700)
-        self._lock = _lock(self.path)
+        with _alone(base):
+            remove_leftovers(base)
+            self.path.mkdir(mode=0o700)
+            self._lock = _lock(self.path)
 
     def remove(self) -> None:
         """Remove the folder and the shared memory; all children must have ended."""
@@ -63,6 +65,17 @@ def remove_leftovers(base: Path) -> None:
             os.close(lock)
 
 
+@contextlib.contextmanager
+def _alone(base: Path) -> Iterator[None]:
+    """Wait until no other agent makes or looks for folders in *base*: a new one is not locked at once."""
+    descriptor = os.open(base / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _remove(path: Path) -> None:
     from node import channel  # not before it is needed: it brings the shared-memory library
 
@@ -71,7 +84,7 @@ def _remove(path: Path) -> None:
 
 
 def _lock(path: Path) -> int | None:
-    """Return the lock of *path*, None when a living agent has it (or is just making it)."""
+    """Return the lock of *path*, None when a living agent has it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:

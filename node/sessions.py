@@ -114,10 +114,14 @@ class Step(StrEnum):
 
 
 def converge(wanted: WantedSession, epoch: int | None, state: Running | None) -> list[Step]:
-    """Return the steps from what is held (*epoch*, *state*; None: nothing) to *wanted*."""
-    put = wanted.plan is not None and (epoch is None or epoch < wanted.plan.epoch)
-    if epoch is None and not put:
+    """Return the steps from what is held (*epoch*, *state*; None: nothing) to *wanted*.
+
+    A put without a plan repeats the one held: its preparation has not come to an end.
+    """
+    newer = wanted.plan is not None and (epoch is None or epoch < wanted.plan.epoch)
+    if epoch is None and not newer:
         return []
+    put = newer or state is Running.PREPARING
     if state in (None, Running.PREPARING):
         state = Running.INITIALIZED  # once it is prepared
     steps = [Step.PUT] if put else []
