@@ -10,12 +10,12 @@ import msgspec
 import sqlalchemy
 from sqlalchemy import Engine, bindparam, insert, select, update
 
-from coordinator.records import Cordon, EventRecord, NodeRecord, SessionRecord
+from coordinator.records import Cordon, EventRecord, NodeRecord, Planned, SessionRecord
 from coordinator.sessions import State
 from coordinator.snapshot import Sampled
 from wire import tables
 from wire.database import away
-from wire.messages import Heartbeat
+from wire.messages import Heartbeat, SessionRequest
 
 sessions, events, nodes, leader = tables.sessions, tables.session_events, tables.nodes, tables.leader
 
@@ -172,10 +172,12 @@ def _session_row(session: SessionRecord) -> dict[str, Any]:
 
 
 def _session(row: Any) -> SessionRecord:
-    columns = row._asdict()
-    columns["request"] = msgspec.json.decode(columns["request"])
-    columns["plan"] = msgspec.json.decode(columns["plan"])
-    return msgspec.convert(columns, SessionRecord, str_keys=True)
+    columns = row._asdict() | {
+        "state": State(row.state),
+        "request": msgspec.json.decode(row.request, type=SessionRequest),
+        "plan": msgspec.json.decode(row.plan, type=Planned),
+    }
+    return SessionRecord(**columns)
 
 
 def _node_row(record: NodeRecord) -> dict[str, Any]:
