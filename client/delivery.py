@@ -16,6 +16,8 @@ from client.results import Result, read, rejected
 from client.retry import Answer, Meaning, delay_s, judge
 from wire.messages import FrameStatus
 
+CONFLICT_PATIENCE_S = 5.0  # a session that changes its state is done by then
+
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
@@ -73,7 +75,7 @@ class Delivery:
         self, frame: Frame, number: int, deadline: float, *, picture: bool, turn: AbstractContextManager[None] | None
     ) -> Result | Trouble:
         """Send *frame* once. Raises Refused, SessionGone."""
-        urls = self._address.urls
+        urls, began = self._address.urls, deadline - self._wishes.patience_s
         try:
             answer = self._send(frame, number, urls, picture=picture, turn=turn)
             if judge(answer) is Meaning.LATER:
@@ -83,7 +85,9 @@ class Delivery:
             return Trouble(str(cut))
         meaning = judge(answer)
         if meaning is Meaning.ASK:
-            self._look_again(urls, answer.told())
+            self._look_again(urls, answer)
+            if answer.status == 409 and time.monotonic() - began > CONFLICT_PATIENCE_S:
+                raise SessionGone(f"the session does not take this frame: {answer.told()}")
         if meaning in (Meaning.AGAIN, Meaning.ASK, Meaning.LATER):
             return Trouble(answer.told(), answer.headers.get("retry-after"))
         return self._finish(answer, meaning, frame, number, urls)
@@ -122,10 +126,10 @@ class Delivery:
                 break
         return answer
 
-    def _look_again(self, urls: Urls, trouble: str) -> None:
+    def _look_again(self, urls: Urls, answer: Answer) -> None:
         """Ask the coordinator where the session is. Raises SessionGone."""
         if not self._address.can_ask:
-            raise SessionGone(f"{urls.frames} says: {trouble}: create another session")
+            raise SessionGone(f"{urls.frames} says: {answer.told()}: create another session")
         self._address.renew(urls)
 
     def _finish(self, answer: Answer, meaning: Meaning, frame: Frame, number: int, urls: Urls) -> Result:

@@ -17,7 +17,7 @@ from rich.console import Console
 from client.coordinator import Coordinator, Session
 from client.demo import telemetry
 from client.demo.daemons import Daemons, DemoError, Place, free_ports, new_folder, prefix
-from client.demo.timing import parts
+from client.demo.timing import REST, parts, rest_ms
 from client.errors import ClientError
 from client.face_client import FaceClient
 from client.results import Result
@@ -65,7 +65,7 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
 
 
 class Demo:
-    """One run. Pictures go to demo-output/, database and spool to a temporary folder."""
+    """One run. Pictures go to demo-output/; database, spool and log to a temporary folder."""
 
     def __init__(self, *, keep: bool) -> None:
         self._keep = keep
@@ -80,21 +80,25 @@ class Demo:
         environ = self._overrides(settings)
         self._output.mkdir(exist_ok=True)
         say("Starting coordinator, collector and two nodes")
-        daemons = Daemons(ROOT, config, environ, self._output / "daemons.log")
-        kept = False
+        daemons = Daemons(ROOT, config, environ, self._folder / "daemons.log")
+        shown = False
         try:
             good = self._show(daemons, 2 + len(settings.nodes), settings.security.token)
-            kept = self._keep
+            shown = True
         finally:
-            for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes seconds, and must not be cut short
-                signal.signal(number, signal.SIG_IGN)
-            fault = "" if kept else daemons.stop()
-            if not kept:
-                shutil.rmtree(self._folder, ignore_errors=True)
-        if kept:
-            return 0 if good else 1
+            if not (shown and self._keep):
+                good = self._stop(daemons, shown) and shown and good
+        return 0 if good else 1
+
+    def _stop(self, daemons: Daemons, shown: bool) -> bool:
+        """Stop everything; return whether that went as it should. What may tell why it did not is left there."""
+        for number in (signal.SIGINT, signal.SIGTERM):  # stopping takes seconds, and must not be cut short
+            signal.signal(number, signal.SIG_IGN)
+        fault = daemons.stop()
         say(f"Stopping: {fault or 'all processes are gone'}")
-        return 0 if good and not fault else 1
+        if shown and not fault:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        return not fault
 
     def _overrides(self, settings: Settings) -> dict[str, str]:
         """Return the environment that makes this run independent of others on the machine."""
@@ -147,16 +151,16 @@ class Demo:
         say("\nWho is on the photos (distance to the nearest known face; below 0.6 is the same person)")
         console.print(table(("photo", "people", "ms", "drawn picture"), rows, "no photos"))
         times = [parts(result, variant) for result in results]
-        columns = list(dict.fromkeys(part.name for row in times for part in row))
-        cells = [{part.name: f"{part.ms:.1f}" for part in row} for row in times]
-        say("\nWhere the time went, ms (handler @node; hop: over HTTP between the nodes)")
-        console.print(
-            table(
-                ("photo", *columns),
-                [(r.name, *(c.get(name) for name in columns)) for r, c in zip(results, cells, strict=True)],
-                "no trace",
-            )
+        columns = [*dict.fromkeys(part.name for row in times for part in row), REST]
+        cells = [
+            {part.name: f"{part.ms:.1f}" for part in row} | {REST: f"{rest_ms(result, row):.1f}"}
+            for result, row in zip(results, times, strict=True)
+        ]
+        say(
+            "\nWhere the time went, ms (handler @node; hop: over HTTP between the nodes; rest: entry, queues, way back)"
         )
+        lines = [(r.name, *(c.get(name) for name in columns)) for r, c in zip(results, cells, strict=True)]
+        console.print(table(("photo", *columns), lines, "no trace"))
 
     def _print_rows(self, daemons: Daemons) -> bool:
         """Wait until every telemetry table has rows; print their counts; return whether all have some."""

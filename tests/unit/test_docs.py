@@ -79,7 +79,7 @@ def test_every_handler_type_and_parameter_is_documented(path: Path) -> None:
 def test_every_telemetry_column_is_documented(table: str) -> None:
     section = re.search(rf"^.*\b{table}\b.*$", DOCS, flags=re.MULTILINE)
     assert section is not None
-    missing = [column for column in metadata.tables[table].columns.keys() if not re.search(rf"\b{column}\b", DOCS)]
+    missing = [column.name for column in metadata.tables[table].columns if not re.search(rf"\b{column.name}\b", DOCS)]
     assert missing == []
 
 
