@@ -105,7 +105,7 @@ def _serve(node: PlayedNode) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_PUT = do_POST = do_DELETE = _any  # noqa: N815 - the names that http.server wants
+        do_PUT = do_POST = do_DELETE = _any
 
         def log_message(self, *_: object) -> None:
             pass
