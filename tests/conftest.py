@@ -1,11 +1,13 @@
 """Fixtures that start real daemons, each with a private configuration and ports that the kernel chooses."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests.daemons import ROOT, Daemon, start
 
@@ -133,7 +135,20 @@ def _cluster(begin: StartDaemon, folder: Path) -> Cluster:
         return daemon
 
     daemons = {name: start_one(name) for name in texts}
+    wait_for_nodes(daemons["coordinator"].url, {1, 2})
     return Cluster(folder=folder, restart=start_one, **daemons)
+
+
+def wait_for_nodes(url: str, node_ids: set[int], timeout: float = 15.0) -> None:
+    """Wait until the coordinator at *url* has heard *node_ids* and finds exactly those up."""
+    until, up = time.monotonic() + timeout, set[int]()
+    while time.monotonic() < until:
+        nodes = requests.get(f"{url}/nodes", timeout=5).json()["nodes"]
+        up = {node["node_id"] for node in nodes if node["state"] == "up"}
+        if up == node_ids:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"nodes {sorted(up)} are up, not {sorted(node_ids)}")
 
 
 def _pass_on(name: str, daemon: Daemon, environs: dict[str, dict[str, str]]) -> None:
