@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 
-def Range(low: float, high: float) -> Meta:  # noqa: N802 - reads as a type in annotations
+def Range(low: float, high: float) -> Meta:
     """Bounds of a parameter, both included."""
     return Meta(ge=low, le=high)
 
@@ -26,11 +26,11 @@ class FrameError(Exception):
     """This frame cannot be handled (its own fault); the result is `failed` and the handler lives on."""
 
 
-class EndOfSource(Exception):  # noqa: N818 - an event, not an error
+class EndOfSource(Exception):
     """The source has no more frames."""
 
 
-class Unavailable(Exception):  # noqa: N818 - a state
+class Unavailable(Exception):
     """This handler type cannot run here; the message is the reason, for people."""
 
 

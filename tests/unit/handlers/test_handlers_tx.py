@@ -1,0 +1,121 @@
+"""Tx: in order, again after errors that may pass, bounded, and every drop is counted."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from handlers.base import Unavailable
+from handlers.rx import RxHandler
+from handlers.tx import TxHandler, check_url
+from handlers.types import Box, Boxes, Encoded
+from tests.handler_support import Make
+
+
+class Receiver(ThreadingHTTPServer):
+    """Keeps what it gets; answers with the statuses in turn, then 202; waits while held."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[str, bytes, str]] = []
+        self.statuses: list[int] = []
+        self.open = threading.Event()
+        self.open.set()
+        super().__init__(("127.0.0.1", 0), Take)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/hook"
+
+
+class Take(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.open.wait(10)
+        status = self.server.statuses.pop(0) if self.server.statuses else 202
+        if status == 202:
+            self.server.got.append((self.headers["Content-Type"], body, self.headers["X-Sequence"]))
+        self.send_response(status)
+        if status == 307:
+            self.send_header("Location", "http://127.0.0.1:1/elsewhere")
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as made:
+        threading.Thread(target=made.serve_forever, daemon=True).start()
+        yield made
+        made.open.set()
+        made.shutdown()
+
+
+def test_everything_arrives_in_order_with_its_media_type(make: Make, receiver: Receiver) -> None:
+    tx = make(TxHandler, url=receiver.url)
+    tx.execute(Encoded(memoryview(b"a picture"), "image/png"))
+    tx.execute(Boxes([Box("obama", 1.5, 1, 2, 3, 4, distance=0.25, embedding=np.zeros(128))]))
+    tx.execute(np.zeros((8, 8, 3), np.uint8))
+    tx.finish()
+    assert [(kind, number) for kind, _, number in receiver.got] == [
+        ("image/png", "0"),
+        ("application/json", "1"),
+        ("image/jpeg", "2"),
+    ]
+    assert receiver.got[0][1] == b"a picture" and receiver.got[2][1].startswith(b"\xff\xd8")
+    assert json.loads(receiver.got[1][1]) == {
+        "boxes": [{"label": "obama", "score": 1.5, "x": 1, "y": 2, "w": 3, "h": 4, "distance": 0.25}]
+    }
+    assert (tx.sent, tx.dropped) == (3, 0)
+
+
+def test_errors_that_may_pass_are_tried_again_and_refusals_are_not(make: Make, receiver: Receiver) -> None:
+    receiver.statuses = [503, 429, 202, 404, 307]
+    tx = make(TxHandler, url=receiver.url)
+    for body in (b"first", b"second", b"third", b"fourth"):
+        tx.execute(Encoded(body))
+    tx.finish()
+    assert [body for _, body, _ in receiver.got] == [b"first", b"fourth"]
+    assert (tx.sent, tx.dropped) == (2, 2)
+
+
+def test_a_slow_receiver_costs_counted_frames_and_no_memory(make: Make, receiver: Receiver) -> None:
+    receiver.open.clear()
+    tx = make(TxHandler, url=receiver.url, queue_size=2, patience_s=0.0)
+    for index in range(10):
+        tx.execute(Encoded(str(index).encode()))
+    assert tx._bodies.qsize() == 2 and tx.dropped >= 7
+    receiver.open.set()
+    tx.finish()
+    assert tx.sent + tx.dropped == 10 and tx.sent == len(receiver.got)
+
+
+def test_a_receiver_that_is_away_does_not_stop_the_handler(make: Make) -> None:
+    tx = make(TxHandler, url="http://127.0.0.1:9/none", retries=0)
+    tx.execute(Encoded(b"x"))
+    tx.finish()
+    assert (tx.sent, tx.dropped) == (0, 1)
+
+
+@pytest.mark.parametrize("url", ["", "ftp://host/x", "http://", "file:///etc/passwd", "host:80"])
+def test_only_web_addresses_are_posted_to(make: Make, url: str) -> None:
+    with pytest.raises(Unavailable, match="http"):
+        make(TxHandler, url=url)
+
+
+def test_hosts_that_are_not_allowed_are_refused() -> None:
+    check_url("http://a:1/x", frozenset({"a"}))
+    with pytest.raises(Unavailable, match="may not post to b"):
+        check_url("http://b:1/x", frozenset({"a"}))
+
+
+def test_rx_hands_on_what_it_gets(make: Make) -> None:
+    value = Encoded(b"x")
+    assert make(RxHandler).execute(value) is value
