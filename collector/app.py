@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import Flask
 
+from collector.nodes import Directory
 from collector.retention import Cleaner
 from collector.store import Store
 from collector.views import blueprint
@@ -28,7 +29,7 @@ class Worker:
         self._store.start()
         self._cleaner.start()
         app = create_app("collector", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
-        app.register_blueprint(blueprint(self._store, addresses))
+        app.register_blueprint(blueprint(self._store, Directory(self._engine, addresses)))
         return app
 
     def stop(self) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 from collector.app import Worker
-from collector.nodes import by_address
+from collector.nodes import configured
 from wire.database import check, connect
 from wire.faults import Fault, SettingsError
 from wire.resources import load_nodes
@@ -23,7 +23,7 @@ def run(settings: Settings) -> int:
     """
     if settings.collector is None or settings.database is None:
         raise SettingsError([Fault(settings.path, "is missing", "collector")])
-    addresses = by_address(load_nodes(settings.collector.node_path))
+    addresses = configured(load_nodes(settings.collector.node_path))
     _check_database(settings.database)
     listener = bind(settings.collector.collector_addr, settings.collector.collector_port)
     processes = _Processes(settings.collector, settings.database, settings.security.token, addresses)

@@ -1,14 +1,13 @@
 """The collector's API: parse, store, answer."""
 
 import logging
-from collections.abc import Mapping
 
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 from msgspec import Struct
 
 from collector import older
-from collector.nodes import node_at
+from collector.nodes import Directory
 from collector.store import Busy, Refused, Store
 from wire.database import DatabaseAway
 from wire.messages import Report
@@ -33,8 +32,8 @@ class OlderAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str | None = None
 
 
-def blueprint(store: Store, addresses: Mapping[str, int]) -> Blueprint:
-    """Return the collector's own endpoints. addresses: IP address -> node_id, for older reporters."""
+def blueprint(store: Store, nodes: Directory) -> Blueprint:
+    """Return the collector's own endpoints."""
     bp = Blueprint("collector", __name__)
 
     @bp.post("/reports")
@@ -54,8 +53,8 @@ def blueprint(store: Store, addresses: Mapping[str, int]) -> Blueprint:
     @bodies(takes=older.OlderReport, gives=OlderAnswer)
     def older_reports() -> ResponseReturnValue:
         """Store a report of the older form; its node is known by its address."""
-        node_id = node_at(addresses, request.remote_addr or "")
         try:
+            node_id = nodes.find(request.remote_addr or "")
             if node_id is None:
                 raise Refused(f"no node has the address {request.remote_addr}")
             report = older.convert(decode(older.OlderReport, request.get_data()), node_id)

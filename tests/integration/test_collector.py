@@ -185,6 +185,27 @@ def test_the_older_form_is_taken_and_answered_in_its_own_way(collector: Daemon, 
     assert counts(engine)["reports"] == 0
 
 
+def test_an_older_reporter_is_also_known_by_its_nodes_heartbeat(
+    engine: Engine, database: DatabaseSettings, tmp_path: Path
+) -> None:
+    """A node that registered itself needs no file in config/nodes."""
+    config = collector_config(tmp_path, database)
+    (tmp_path / "nodes" / "here.json").unlink()
+    with Daemon(config) as collector:
+        unknown = requests.post(f"{collector.url}/", json=OLDER, timeout=20).json()
+        assert unknown == {"result": "Failed", "reason": "no node has the address 127.0.0.1"}
+        with engine.begin() as connection:
+            connection.execute(
+                tables.nodes.insert().values(
+                    node_id=9, node_name="n", boot_id="b", control_url="http://127.0.0.1:9000", data_url="",
+                    heartbeat="{}", last_seen=0.0,
+                )
+            )  # fmt: skip
+        assert requests.post(f"{collector.url}/", json=OLDER, timeout=20).json() == {"result": "Succeeded"}
+    with engine.connect() as connection:
+        assert connection.scalars(select(tables.sys_info.c.node_id)).all() == [9]
+
+
 def test_a_bad_report_of_the_older_form_says_why(collector: Daemon, engine: Engine) -> None:
     answer = requests.post(f"{collector.url}/", json={"sys_info": [{"timestamp": 1.0}]}, timeout=20)
     assert answer.status_code == 200

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from collector import older, rows
-from collector.nodes import by_address, node_at
+from collector.nodes import configured, node_at
 from collector.retention import cutoffs
 from wire.database import is_local, migration_files, statements
 from wire.messages import PacketEvent, PacketInfo, Report
@@ -52,7 +52,7 @@ def test_an_address_names_a_node() -> None:
         NodeFile(node_id=1, node_name="a", node_addr="127.0.0.1"),
         NodeFile(node_id=3, node_name="c", node_addr="10.0.0.5"),
     ]
-    addresses = by_address(nodes)
+    addresses = configured(nodes)
     assert node_at(addresses, "10.0.0.5") == 3
     assert node_at(addresses, "::ffff:10.0.0.5") == 3
     assert node_at(addresses, "127.0.0.1") == 1  # the lowest of those that share it
