@@ -17,7 +17,8 @@ from handlers.resize import target_size
 from handlers.sources import NETWORK_TIMEOUT_MS, Camera, LiveReader, Pace, Pictures, Stream, Video, understand
 from handlers.types import Image
 
-PATIENCE_S = 1.0  # how long one wait for a live frame lasts before it looks whether to stop
+PATIENCE_S = 4.0  # how long one read waits for a live source: its caller may have to stop meanwhile
+END_S = 2.0  # how long finish waits for the reader of a live source
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,11 @@ class CaptureHandler(Source[CaptureParams]):
         self._next = self._start(source)
 
     def read(self) -> Image:
-        """Return the next picture, uint8 (H, W, 3) BGR; blocks until there is one. Raises EndOfSource."""
+        """Return the next picture, uint8 (H, W, 3) BGR.
+
+        Blocks until there is one. Raises EndOfSource after the last, and FrameError when a live source gave none for
+        PATIENCE_S: it is away, and the next read waits again.
+        """
         self._pace.wait()
         image = None if self._stopped.is_set() else self._next()
         if image is None:
@@ -59,7 +64,7 @@ class CaptureHandler(Source[CaptureParams]):
         """Close the source; a reader that waits returns with EndOfSource."""
         self._stopped.set()
         if self._live is not None:
-            self._live.join(NETWORK_TIMEOUT_MS / 1000)
+            self._live.join(END_S)
         if self._capture is not None:
             self._capture.release()
 
@@ -86,10 +91,10 @@ class CaptureHandler(Source[CaptureParams]):
         return np.asarray(frame, np.uint8) if ok else None
 
     def _next_of_live(self) -> Image | None:
-        while self._live is not None and not self._stopped.is_set():
-            if (frame := self._live.take(PATIENCE_S)) is not None:
-                return frame
-        return None
+        frame = self._live.take(PATIENCE_S) if self._live is not None else None
+        if frame is None and not self._stopped.is_set():
+            raise FrameError(f"no picture for {PATIENCE_S:.0f} s")
+        return frame
 
     def _camera(self, camera: Camera) -> Callable[[], cv2.VideoCapture]:
         """Return what opens *camera*, asked for the wanted size and rate (it may give another)."""

@@ -116,12 +116,14 @@ class LiveReader:
     def take(self, timeout_s: float) -> Image | None:
         """Return a frame not given out before, uint8 (H, W, 3) BGR; None when none came in time."""
         with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None, timeout_s)
+            self._changed.wait_for(lambda: self._frame is not None or self._stopped.is_set(), timeout_s)
             frame, self._frame = self._frame, None
             return frame
 
     def join(self, timeout_s: float) -> None:
-        """Wait for the thread to end, after the event was set."""
+        """Wake who waits for a frame, and wait for the thread to end, after the event was set."""
+        with self._changed:
+            self._changed.notify_all()
         self._thread.join(timeout_s)
 
     def _run(self) -> None:

@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 import pytest
 
+from handlers import capture as capture_module
 from handlers import sources
-from handlers.base import EndOfSource, Unavailable
+from handlers.base import EndOfSource, FrameError, Unavailable
 from handlers.capture import CaptureHandler
 from handlers.sources import Camera, LiveReader, Pace, Pictures, Stream, Video, understand
 from handlers.types import Image
@@ -125,7 +126,15 @@ def test_finishing_wakes_a_reader_that_waits_for_a_camera(make: Make) -> None:
     start = time.monotonic()
     with pytest.raises(EndOfSource):
         capture.read()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 3
+
+
+def test_a_camera_that_is_away_is_no_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture_module, "PATIENCE_S", 0.05)
+    capture = make(CaptureHandler, source=99)
+    for _ in range(2):
+        with pytest.raises(FrameError, match="no picture"):
+            capture.read()
 
 
 def test_a_pace_that_fell_behind_does_not_rush_for_ever() -> None:
