@@ -29,6 +29,7 @@ from wire.settings import NodeSettings, Settings
 
 logger = logging.getLogger(__name__)
 
+LOOK_S = 1.0  # how long a stop signal may go unseen
 DRAIN_S = 10.0  # how long frames in flight may take after a stop signal
 AWAY, FAILED = 3, 1  # exit status: a dependency is away; anything else
 
@@ -49,7 +50,8 @@ def run(settings: Settings, node: NodeSettings) -> int:
             with ExitStack() as stack:
                 daemon = _start(stack, settings, node, specs)
                 print(daemon.ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
-                stopping.wait()
+                while not stopping.wait(LOOK_S):  # a signal just before a wait without end would not be seen
+                    continue
                 logger.info("node %d stops", node.node_id)
                 daemon.agent.close(DRAIN_S)
         except CannotStart as error:

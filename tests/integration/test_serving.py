@@ -65,7 +65,8 @@ UNIT = """
     told = os.environ.get("FACESERVICE_NODE_EDGE_COORDINATOR_URL", url)
     print(f"{name} ready on {url}" + (f", frames on {told}" if name[:4] == "node" else ""), flush=True)
     print(unit, os.getpid(), file=sys.stderr, flush=True)
-    done.wait()
+    while not done.wait(0.5):
+        pass
 """
 CONFIG = """
 [coordinator]
