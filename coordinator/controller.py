@@ -37,6 +37,7 @@ class Controller:
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
+        self._offers: set[tuple[int, str]] = set()  # node_id, boot_id of the nodes that take handlers
         self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
         self.database_fault: str | None = None
 
@@ -97,6 +98,7 @@ class Controller:
         self._parts.held.merge(store.sessions(sorted(HELD)), read)
 
     def _repair(self) -> None:
+        self._notice_nodes()
         draining = {r.node_id for r in self._parts.registry.records() if r.cordoned is Cordon.DRAINING}
         for session in self._parts.held.all():
             due = self._tries.get(session.session_id, (0, 0.0))[1] <= time.monotonic()
@@ -105,6 +107,13 @@ class Controller:
                     self._placer.background.submit(self._guarded, session.session_id, self._mend)
                 elif session.plan.used() & draining:
                     self._placer.background.submit(self._guarded, session.session_id, self._drain)
+
+    def _notice_nodes(self) -> None:
+        """Another node is there, or takes handlers again: what had found no place is tried at once."""
+        offers = {(n, s.heartbeat.boot_id) for n, s in self._parts.registry.status().items() if s.refuses is None}
+        if offers - self._offers:
+            self._tries.clear()
+        self._offers = offers
 
     def _broken(self, session: SessionRecord) -> bool:
         alive = self._parts.registry.alive()
@@ -123,7 +132,10 @@ class Controller:
                 if session is not None and session.state in PLACED:
                     work(session)
                     self._tries.pop(session_id, None)
-        except (base.Unplaceable, MoveFailed) as error:
+        except base.Unplaceable as error:
+            nodes = "".join(f"; node {n}: {reason}" for n, reason in error.reasons.items())
+            self._later(session_id, error.detail + nodes)
+        except MoveFailed as error:
             self._later(session_id, str(error))
         except (DatabaseAway, StaleEpoch) as error:
             logger.warning("session %d: %s", session_id, error)
@@ -150,7 +162,7 @@ class Controller:
             if failed and not lost:
                 self._fail(session, f"{why}; {error}")
                 return
-            raise
+            raise base.Unplaceable(f"{why}; {error.detail}", error.reasons, error.handler_id) from error
         self._placer.replaced(session, plan, why or "once more")
         if session.state is State.DEGRADED:
             self._placer.event(session, "recovered", why=why)

@@ -11,6 +11,7 @@ from wire.client import ControlClient, PeerAway, PeerError
 PREPARE_S = 120.0  # models are loaded and warmed up, first gallery vectors computed
 ORDER_S = 5.0  # start, stop, delete
 THREADS = 32
+CONFLICT = 409
 
 logger = logging.getLogger(__name__)
 Failure = PeerAway | PeerError
@@ -53,7 +54,7 @@ class Peers:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _order(self, session_id: int, nodes: Mapping[int, NodeAddress], order: str) -> dict[int, Failure]:
-        return self._each(session_id, nodes, order, lambda _, url: self._client.post(url, timeout=ORDER_S))
+        return self._each(session_id, nodes, order, lambda _, url: _post(self._client, url))
 
     def _each(
         self, session_id: int, nodes: Mapping[int, NodeAddress], path: str, call: Callable[[int, str], object]
@@ -71,6 +72,15 @@ def _attempt(call: Callable[[int, str], object], node_id: int, url: str) -> Fail
         logger.warning("node %d: %s", node_id, failure)
         return failure
     return None
+
+
+def _post(client: ControlClient, url: str) -> None:
+    """Order; a node that is in that state already (409) has followed."""
+    try:
+        client.post(url, timeout=ORDER_S)
+    except PeerError as error:
+        if error.status != CONFLICT:
+            raise
 
 
 def away(failures: Mapping[int, Failure]) -> list[int]:

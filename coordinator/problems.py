@@ -6,6 +6,8 @@ from coordinator.allocation import base
 from coordinator.peers import Failure, reasons, refusals
 from wire.web import Conflict, NotFound, Problem, Unavailable, Unplaceable, Unprocessable
 
+NOT_PREPARED = "/problems/not-prepared"  # an agent's answer when a handler could not prepare
+
 
 class UnknownSession(NotFound):
     slug, title = "unknown-session", "No such session"
@@ -37,7 +39,7 @@ def unprepared(failures: dict[int, Failure]) -> Problem:
         return Unprocessable(why[node_id], pointer=pointer, reasons=why)
     if set(failures) - _with_status(failures):
         return Unavailable("a node gave no answer", retry_after=2, reasons=why)
-    if {n for n, _ in refusals(failures, 503)}:
+    if any(f.problem.get("type") != NOT_PREPARED for _, f in refusals(failures, 503)):
         return Unavailable("a node is not ready", retry_after=2, reasons=why)
     return Unplaceable("a node could not prepare its handlers", reasons=why)
 

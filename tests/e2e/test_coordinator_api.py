@@ -199,7 +199,7 @@ def test_a_node_that_cannot_prepare_frees_all_and_says_why(daemon: Daemon, play:
     server.refuse = (422, {"detail": "thresh: Expected `float` <= 2", "pointer": "/params/2/thresh"})
     refusal = problem(post(daemon, "/sessions", SPLIT), 422)
     assert (refusal["pointer"], refusal["detail"]) == ("/params/2/thresh", "thresh: Expected `float` <= 2")
-    server.refuse = (507, {"detail": "model file is damaged"})
+    server.refuse = (503, {"detail": "model file is damaged", "type": "/problems/not-prepared"})
     assert problem(post(daemon, "/sessions", SPLIT), 507)["reasons"] == {"2": "model file is damaged"}
     assert edge.plans == server.plans == {}
     assert [s["state"] for s in get(daemon, "/sessions")["sessions"]] == ["failed", "failed"]
@@ -273,14 +273,43 @@ def test_a_dead_nodes_handlers_run_elsewhere_at_a_new_epoch(daemon: Daemon, play
     assert get(daemon, "/nodes/2")["state"] == "down"
 
 
-def test_pinned_to_a_dead_node_stays_degraded_with_the_reason(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+def test_pinned_to_a_dead_node_stays_degraded_with_the_reason_until_it_is_back(
+    daemon: Daemon, play: Callable[..., PlayedNode]
+) -> None:
     play(1)
     server = play(2)
     number = post(daemon, "/sessions", SPLIT).json()["session_id"]
     server.die()
     eventually(lambda: get(daemon, f"/sessions/{number}")["state"] == "degraded")
     eventually(lambda: "no node can run handler 2" in get(daemon, f"/sessions/{number}")["reason"])
+    assert "node 1: handler 2 is pinned to node 2" in get(daemon, f"/sessions/{number}")["reason"]
+    play(2)
+    eventually(lambda: get(daemon, f"/sessions/{number}")["state"] == "running", seconds=3)
+    assert get(daemon, f"/sessions/{number}")["reason"] is None
     assert requests.delete(f"{daemon.url}/sessions/{number}", timeout=10).status_code == 204
+
+
+def test_a_coordinator_that_stood_still_blames_no_node(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+    play(1)
+    number = post(daemon, "/sessions", {"service": "face_detection"}).json()["session_id"]
+    for signum in (signal.SIGSTOP, signal.SIGCONT):
+        for process in daemon.members():
+            process.send_signal(signum)
+        threading.Event().wait(3 if signum == signal.SIGSTOP else 1)  # heartbeat_timeout is 1 s
+    assert (get(daemon, "/nodes/1")["state"], get(daemon, f"/sessions/{number}")["epoch"]) == ("up", 1)
+    assert "stood still" in daemon.log.read_text()
+
+
+def test_a_handler_that_its_node_gave_up_runs_elsewhere(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+    bad = play(1)
+    play(2, cpu_util=90)
+    number = post(daemon, "/sessions", {"service": "face_detection"}).json()["session_id"]
+    failed = {"handler_id": 1, "state": "failed", "reason": "killed 5 times"}
+    bad.extra[number] = {"state": "failed", "handlers": [failed]}
+    eventually(lambda: get(daemon, f"/sessions/{number}")["placement"]["1"] == [2])
+    bad.extra.clear()
+    eventually(lambda: get(daemon, f"/sessions/{number}")["state"] == "running")
+    assert "killed 5 times" in str(get(daemon, f"/sessions/{number}/events"))
 
 
 def test_a_drained_node_is_left_and_then_cordoned(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:

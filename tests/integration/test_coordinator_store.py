@@ -1,9 +1,8 @@
-"""The coordinator's SQL on SQLite: fencing by epoch, the lease, what a restart finds."""
+"""The coordinator's SQL on both engines: fencing by epoch, the lease, what a restart finds."""
 
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import insert
@@ -12,14 +11,15 @@ from coordinator.records import Cordon, NodeRecord, replace
 from coordinator.sessions import State
 from coordinator.store import StaleEpoch, Store
 from tests.unit.test_coordinator_decisions import beat, session
-from wire import database, tables
+from wire import tables
+from wire.database import connect, migrate
 from wire.settings import DatabaseSettings
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    engine = database.connect(DatabaseSettings(db_path=tmp_path / "d.sqlite"))
-    database.check(engine)
+def store(database: DatabaseSettings) -> Iterator[Store]:
+    engine = connect(database)
+    migrate(engine)
     with engine.begin() as connection:
         row = {"node_id": 1, "mem_total": 100, "mem_util": 5.0}
         rows = [row | {"timestamp": 10.0, "cpu_util": 30.0}, row | {"timestamp": 11.0, "cpu_util": 40.0}]
