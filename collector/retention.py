@@ -12,7 +12,7 @@ from wire.settings import CollectorSettings
 from wire.tables import gpu_info, link_info, packet_info, proc_info, reports, sys_info
 
 BATCH_ROWS = 5000
-PERIOD_S = 600.0
+PERIOD_S = 600.0  # also before the first: what has just arrived late is seen for a while
 PAUSE_S = 0.1  # between batches: others write meanwhile
 HOUR_S, DAY_S = 3600.0, 86400.0
 
@@ -58,14 +58,13 @@ class Cleaner:
         self._thread.join(5)
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self._stopped.wait(PERIOD_S):
             try:
                 self._clean_all()
             except DatabaseAway as error:
                 logger.warning("no clean-up: %s", error)
             except Exception:
                 logger.exception("no clean-up")
-            self._stopped.wait(PERIOD_S)
 
     def _clean_all(self) -> None:
         for table, before in cutoffs(self._settings, time.time()):

@@ -10,7 +10,8 @@ import requests
 from sqlalchemy import Engine, func, select
 
 from collector.rows import COLUMNS
-from tests.integration.daemons import Daemon, collector_config, refused
+from tests.daemons import Daemon
+from tests.integration.daemons import collector_config, refused, running
 from tests.integration.mariadb import MariaDB, mysql_settings
 from wire import database as db
 from wire import tables
@@ -96,7 +97,7 @@ def engine(database: DatabaseSettings) -> Iterator[Engine]:
 
 @pytest.fixture
 def collector(engine: Engine, database: DatabaseSettings, tmp_path: Path) -> Iterator[Daemon]:
-    with Daemon(collector_config(tmp_path, database)) as daemon:
+    with running(collector_config(tmp_path, database)) as daemon:
         yield daemon
 
 
@@ -160,7 +161,7 @@ def test_two_collectors_share_a_database(
 ) -> None:
     folder = tmp_path / "second"
     folder.mkdir()
-    with Daemon(collector_config(folder, database)) as second:
+    with running(collector_config(folder, database)) as second:
         for n in range(5):
             assert send(collector.url, report(n)).status_code == 200
             assert send(second.url, report(n)).status_code == 200
@@ -191,7 +192,7 @@ def test_an_older_reporter_is_also_known_by_its_nodes_heartbeat(
     """A node that registered itself needs no file in config/nodes."""
     config = collector_config(tmp_path, database)
     (tmp_path / "nodes" / "here.json").unlink()
-    with Daemon(config) as collector:
+    with running(config) as collector:
         unknown = requests.post(f"{collector.url}/", json=OLDER, timeout=20).json()
         assert unknown == {"result": "Failed", "reason": "no node has the address 127.0.0.1"}
         with engine.begin() as connection:
@@ -218,7 +219,7 @@ def test_a_database_that_dies_is_503_and_its_return_is_noticed(own_mariadb: Mari
     database = mysql_settings(own_mariadb, own_mariadb.new_schema())
     engine = db.connect(database)
     db.migrate(engine)
-    with Daemon(collector_config(tmp_path, database)) as collector:
+    with running(collector_config(tmp_path, database)) as collector:
         assert send(collector.url, report(1)).status_code == 200
         own_mariadb.kill()
         answer = send(collector.url, report(2))
@@ -247,7 +248,7 @@ def test_a_schema_that_is_behind_is_exit_3_until_migrated(mariadb: MariaDB, tmp_
     status, said = refused(config)
     assert (status, "--migrate" in said) == (3, True)
     assert refused(config, "--migrate")[0] == 0
-    with Daemon(config):
+    with running(config):
         pass
 
 

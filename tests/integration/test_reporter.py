@@ -11,7 +11,8 @@ from sqlalchemy import Engine, func, select
 
 from node.control import LinkStats
 from node.reporter import ProcessSample, Reporter
-from tests.integration.daemons import Daemon, collector_config
+from tests.daemons import start
+from tests.integration.daemons import collector_config, running
 from tests.integration.mariadb import free_port
 from wire import database as db
 from wire import tables
@@ -63,15 +64,15 @@ def test_samples_and_events_reach_their_tables(sqlite: DatabaseSettings, tmp_pat
         frames += 4
         return [ProcessSample(1, 2, os.getpid(), 1, frames, frames * 2.5)]
 
-    with Daemon(collector_config(tmp_path, sqlite)) as collector:
-        running = reporter(int(collector.url.rpartition(":")[2]), tmp_path / "spool", processes=processes)
-        running.start()
-        running.packets(packets(0, 5000))
-        running.links([LinkStats(4, 2, 1000, 3.0), LinkStats(4, 2, 1000, 5.0)])
+    with running(collector_config(tmp_path, sqlite)) as collector:
+        active = reporter(int(collector.url.rpartition(":")[2]), tmp_path / "spool", processes=processes)
+        active.start()
+        active.packets(packets(0, 5000))
+        active.links([LinkStats(4, 2, 1000, 3.0), LinkStats(4, 2, 1000, 5.0)])
         busy_until = time.monotonic() + 1.0
         while time.monotonic() < busy_until:
             sum(n * n for n in range(10_000))
-        running.stop()
+        active.stop()
         with db.connect(sqlite).connect() as connection:
             link = connection.execute(select(tables.link_info)).one()
             process = connection.execute(select(tables.proc_info)).all()
@@ -93,7 +94,7 @@ def test_reports_wait_while_the_collector_is_away_and_arrive_once(sqlite: Databa
     first = reporter(port, spool)
     first.start()
     first.packets(packets(0, 100))  # nobody listens yet
-    collector = Daemon(collector_config(tmp_path, sqlite, port=port))
+    collector = start(collector_config(tmp_path, sqlite, port=port), tmp_path).wait_ready()
     wait_for(lambda: len(sequences(engine)) == 100)
     collector.kill()
     first.packets(packets(100, 100))
@@ -104,7 +105,7 @@ def test_reports_wait_while_the_collector_is_away_and_arrive_once(sqlite: Databa
     second = reporter(port, spool, boot_id="b-2")
     second.start()
     second.packets(packets(200, 100))
-    with Daemon(collector_config(tmp_path, sqlite, port=port)):
+    with running(collector_config(tmp_path, sqlite, port=port)):
         wait_for(lambda: len(sequences(engine)) == 300)
         second.stop()
     assert sequences(engine) == list(range(300))
@@ -122,12 +123,12 @@ def test_a_refused_report_is_set_aside_and_the_next_ones_go_on(sqlite: DatabaseS
     folder.mkdir(parents=True)
     (folder / "0000000000000001.json").write_text('{"node_id": 3, "boot_id": "old", "report_id": 1, "color": 1}')
     (folder / "0000000000000002.tmp").write_text("half a rep")
-    with Daemon(collector_config(tmp_path, sqlite)) as collector:
-        running = reporter(int(collector.url.rpartition(":")[2]), tmp_path / "spool")
-        running.start()
-        running.packets(packets(0, 10))
+    with running(collector_config(tmp_path, sqlite)) as collector:
+        active = reporter(int(collector.url.rpartition(":")[2]), tmp_path / "spool")
+        active.start()
+        active.packets(packets(0, 10))
         wait_for(lambda: len(sequences(db.connect(sqlite))) == 10)
-        running.stop()
+        active.stop()
     assert [f.name for f in (folder / "aside").iterdir()] == ["0000000000000001.json"]
     assert [f.name for f in folder.iterdir()] == ["aside"]
 
