@@ -7,11 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.types import Box, Boxes, Encoded
-from wire.packet import ArrayPart, BoxesPart, BoxPart, Buffer, EmptyPart, EncodedPart, ImagePart, Part
+from wire.packet import (
+    ITEM_SIZES,
+    MAX_DIMENSIONS,
+    ArrayPart,
+    BoxesPart,
+    BoxPart,
+    Buffer,
+    EmptyPart,
+    EncodedPart,
+    ImagePart,
+    Part,
+)
 
 
 def to_part(value: Any) -> tuple[Part, list[Buffer]]:
-    """Return *value* as a part and its buffers. Raises TypeError for what is no handler value."""
+    """Return *value* as a part and its buffers. Raises TypeError or ValueError for what is no handler value."""
     buffers: list[Buffer] = []
     if isinstance(value, np.ndarray):
         return _image(value, buffers), buffers
@@ -19,6 +30,8 @@ def to_part(value: Any) -> tuple[Part, list[Buffer]]:
         buffers.append(value.data)
         return EncodedPart(media_type=value.media_type, buffer=0), buffers
     if isinstance(value, list):
+        if not all(isinstance(b, Box) for b in value):
+            raise TypeError("a handler gave a list of something else than Box")
         return BoxesPart(boxes=[_box(b, buffers) for b in value]), buffers
     if isinstance(value, EmptyPart):
         return value, buffers
@@ -46,7 +59,9 @@ def _image(array: NDArray[Any], buffers: list[Buffer]) -> ImagePart:
 
 
 def _numbers(array: NDArray[Any], buffers: list[Buffer]) -> ArrayPart:
-    buffers.append(np.ascontiguousarray(array).reshape(-1).data.cast("B"))
+    if str(array.dtype) not in ITEM_SIZES or array.ndim > MAX_DIMENSIONS:
+        raise TypeError(f"numbers are {', '.join(ITEM_SIZES)} of few dimensions, not {array.dtype} {array.shape}")
+    buffers.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return ArrayPart(shape=tuple(array.shape), dtype=str(array.dtype), buffer=len(buffers) - 1)
 
 

@@ -11,7 +11,7 @@ claims. This module knows no numpy: handlers.types turns parts into arrays.
 from collections.abc import Sequence
 from enum import StrEnum
 from math import prod
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 MEDIA_TYPE = "application/vnd.faceservice.packet"
 ALIGNMENT = 64  # bytes: a cache line, and enough for any SIMD load
 MAX_HEADER = 1 << 20  # bytes
+MAX_DIMENSIONS = 8
 ITEM_SIZES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
 
 Buffer = bytes | bytearray | memoryview
@@ -41,7 +42,7 @@ class Kind(StrEnum):
 class ArrayPart(Struct, frozen=True, forbid_unknown_fields=True, tag="array"):
     """Numbers in a buffer, C order."""
 
-    shape: tuple[Annotated[int, Meta(ge=0, le=2**31)], ...]
+    shape: Annotated[tuple[Annotated[int, Meta(ge=0, le=2**31)], ...], Meta(max_length=MAX_DIMENSIONS)]
     dtype: str  # one of ITEM_SIZES
     buffer: Annotated[int, Meta(ge=0)]
 
@@ -92,7 +93,7 @@ class BoxesPart(Struct, frozen=True, forbid_unknown_fields=True, tag="boxes"):
 class EmptyPart(Struct, frozen=True, forbid_unknown_fields=True, tag="empty"):
     """The frame ended before this output; it travels on so that joins and exits know."""
 
-    status: str  # ok | failed | dropped
+    status: Literal["ok", "failed", "dropped"]
     ended_by: int  # handler_id
     reason: str | None = None
     broken: bool = False  # the handler broke, not the frame: HTTP 500, not 422
@@ -156,12 +157,14 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
     """
     sizes = [memoryview(b).nbytes for b in buffers]
     pieces: list[Buffer] = [encode_head(header, sizes, head_room(header, sizes) if sizes else 0)]
+    padding = 0  # only where a buffer follows
     for buffer, size in zip(buffers, sizes, strict=True):
+        if not size:
+            continue
+        if padding:
+            pieces.append(_PADDING[:padding])
         pieces.append(buffer)
-        if size % ALIGNMENT:
-            pieces.append(_PADDING[: -size % ALIGNMENT])
-    if len(pieces) > 1 and sizes[-1] % ALIGNMENT:
-        pieces.pop()  # nothing follows the last buffer
+        padding = -size % ALIGNMENT
     return pieces
 
 
@@ -174,7 +177,7 @@ def encode_head(header: Header, sizes: Sequence[int], room: int) -> bytes:
     """Return length, header and padding up to *room* bytes (0: no padding). Raises PacketError when it is too long."""
     offset, table = room, []
     for size in sizes:
-        table.append((offset, size))
+        table.append((offset if size else room, size))  # an empty buffer has no place of its own
         offset += size + (-size % ALIGNMENT)
     body = _encoder.encode(msgspec.structs.replace(header, buffers=table))
     if len(body) > MAX_HEADER or (room and 4 + len(body) > room):
