@@ -11,6 +11,7 @@ taken back by `Channel.sweep_dead`. Payload bytes are written once by the sender
 
 import contextlib
 import ctypes
+import functools
 import shutil
 import threading
 from pathlib import Path
@@ -100,7 +101,8 @@ class Inbox:
         """Return the next packet's bytes, read-only and not copied, or None after *timeout_s*."""
         sample = self._take()
         if sample is None and timeout_s > 0:
-            self._listener.timed_wait(iox.Duration.from_secs_f64(timeout_s))
+            with contextlib.suppress(iox.ListenerWaitError):  # a signal, SIGCONT too, interrupts the wait
+                self._listener.timed_wait(iox.Duration.from_secs_f64(timeout_s))
             sample = self._take()
         if sample is None:
             return None
@@ -119,10 +121,16 @@ class Inbox:
 
 
 def _view(sample: Any, size: int) -> memoryview:
-    """Return a writable view of the sample's payload that keeps the sample alive."""
-    array = (ctypes.c_ubyte * size).from_address(sample.payload_ptr)
-    array.owner = sample  # type: ignore[attr-defined]
-    return memoryview(array).cast("B")
+    """Return a writable view of the sample's *size* bytes that keeps the sample alive."""
+    array = _array_type((size - 1).bit_length() if size else 0).from_address(sample.payload_ptr)
+    array.owner = sample
+    return memoryview(array).cast("B")[:size]
+
+
+@functools.cache
+def _array_type(bits: int) -> Any:
+    """Return the type of 2**bits bytes. ctypes makes a class per length, which costs more than a hop's Python."""
+    return ctypes.c_ubyte * (1 << bits)
 
 
 class Channel:

@@ -3,7 +3,7 @@
 import socket
 from urllib.parse import urlsplit
 
-from node.http11 import Disconnected, read_answer, send_all
+from node.http11 import Disconnected, read_answer, send_all, set_silence
 from wire.packet import MEDIA_TYPE, Buffer, total
 
 CONNECT_S = 2.0  # a node that does not take a connection by then is away
@@ -54,7 +54,7 @@ class HopClient:
         except OSError as error:
             raise Disconnected(f"{self._host}: {error}") from error
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.settimeout(ANSWER_S)
+        set_silence(sock, ANSWER_S)
         self._socket = sock
         return sock
 

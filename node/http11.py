@@ -1,15 +1,22 @@
 """HTTP/1.1 on blocking sockets: heads by httptools (llhttp, strict), bodies straight into the caller's memory."""
 
 import socket
-from collections.abc import Callable, Iterable
+import struct
+import time
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
+from typing import Any
 from urllib.parse import parse_qsl, unquote
 
 import httptools
 from msgspec import Struct
 
+from wire.packet import Buffer
+
 MAX_HEAD = 16 * 1024  # bytes of request line and headers
-RECEIVE_SIZE = 64 * 1024  # bytes: one VGA JPEG and its head arrive in one call
+RECEIVE_SIZE = 4096  # bytes asked for while a head is awaited: more would be body, and copied twice
+SKIP_SIZE = 64 * 1024  # bytes of an unwanted body read at a time
+ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"  # a gateway's answer to a packet, to the byte
 HEAD_END = b"\r\n\r\n"
 
 
@@ -29,7 +36,7 @@ class Disconnected(ConnectionError):
 
 
 class Request(Struct):
-    """The head of a request; header names are lower case."""
+    """The head of a request; header names are lower case. A repeated head gives the same object again."""
 
     method: str
     path: list[str]  # percent-decoded segments
@@ -37,6 +44,7 @@ class Request(Struct):
     headers: dict[str, str]
     content_length: int
     keep_alive: bool
+    resolved: Any = None  # what a view found out about this head, for when it comes again
 
 
 class _Head:
@@ -62,49 +70,77 @@ class _Head:
 
 
 class Connection:
-    """One peer of the data port. Not thread-safe: a thread owns it."""
+    """One peer of the data port. Not thread-safe: a thread owns it.
 
-    def __init__(self, sock: socket.socket, *, idle_s: float = 75.0, body_s: float = 20.0) -> None:
+    Heads are read into a small buffer that the connection keeps; what follows goes straight to where it belongs, so a
+    body is copied once by the kernel and, but for its first bytes, by nobody else.
+    """
+
+    def __init__(self, sock: socket.socket, *, idle_s: float = 75.0, silence_s: float = 20.0) -> None:
+        """idle_s: between requests; silence_s: within one, in either direction."""
         self._socket = sock
-        self._buffer = bytearray()
+        self._buffer = memoryview(bytearray(MAX_HEAD))
+        self._start = self._end = 0  # what of the buffer is read and not used
         self._idle_s = idle_s
-        self._body_s = body_s
         self._unread = 0  # bytes of the current body still to come
         self._expects = False
+        self._last_head: bytes | None = None
+        self._last_request: Request
+        set_silence(sock, silence_s)
 
     def read_request(self) -> Request | None:
         """Return the next request's head, or None when the peer closed between requests.
 
         Raises HttpError for a head that is malformed or too long, Disconnected for a peer that is gone or silent.
         """
-        self._socket.settimeout(self._idle_s)
-        while (end := self._buffer.find(HEAD_END)) < 0:
-            if len(self._buffer) > MAX_HEAD:
-                raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
-            data = self._receive()
-            if not data:
-                if self._buffer:
-                    raise Disconnected("closed within a head")
-                return None
-            if not self._buffer:
-                self._socket.settimeout(self._body_s)  # a head once begun must come soon
-            self._buffer += data
-        if end > MAX_HEAD:
-            raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
-        head = bytes(self._buffer[: end + 4])
-        del self._buffer[: end + 4]
-        self._socket.settimeout(self._body_s)
-        request = parse_head(head)
+        head = self._read_head()
+        if head is None:
+            return None
+        if head != self._last_head:  # frames of one size come with the same head again and again
+            self._last_request, self._last_head = parse_head(head), head
+        request = self._last_request
         self._unread = request.content_length
         self._expects = request.headers.get("expect", "").lower() == "100-continue"
         return request
 
+    def _read_head(self) -> bytes | None:
+        waiting_since = time.monotonic()
+        while True:
+            have = bytes(self._buffer[self._start : self._end])
+            end = have.find(HEAD_END)
+            if end >= 0:
+                self._start += end + len(HEAD_END)
+                return have[: end + len(HEAD_END)]
+            if self._start:  # make room: move the beginning of a head to the buffer's
+                self._buffer[: len(have)] = have
+                self._start, self._end = 0, len(have)
+            if self._end == len(self._buffer):
+                raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
+            count = self._receive_head(bool(have), waiting_since)
+            if not count:
+                if have:
+                    raise Disconnected("closed within a head")
+                return None
+            self._end += count
+
+    def _receive_head(self, begun: bool, waiting_since: float) -> int:
+        """Receive a piece of a head. A peer may be silent between heads for idle_s, within one only for silence_s."""
+        room = self._buffer[self._end : min(len(self._buffer), self._end + RECEIVE_SIZE)]
+        while True:
+            try:
+                return self._socket.recv_into(room)
+            except BlockingIOError as error:
+                if begun or time.monotonic() - waiting_since > self._idle_s:
+                    raise Disconnected("silent for too long") from error
+            except OSError as error:
+                raise Disconnected(str(error)) from error
+
     def read_body_into(self, view: memoryview) -> None:
         """Fill *view* (as long as the body) with the request's body. Raises Disconnected."""
         self._continue()
-        have = min(len(self._buffer), len(view))
-        view[:have] = self._buffer[:have]
-        del self._buffer[:have]
+        have = min(self._end - self._start, len(view))
+        view[:have] = self._buffer[self._start : self._start + have]
+        self._start += have
         while have < len(view):
             try:
                 count = self._socket.recv_into(view[have:])
@@ -127,7 +163,7 @@ class Connection:
             return False  # never asked for it, so the peer may or may not send it
         if self._unread > limit:
             return False
-        scratch = memoryview(bytearray(min(self._unread, RECEIVE_SIZE)))
+        scratch = memoryview(bytearray(min(self._unread, SKIP_SIZE)))
         while self._unread:
             part = scratch[: min(self._unread, len(scratch))]
             left = self._unread - len(part)
@@ -140,15 +176,9 @@ class Connection:
             self._expects = False
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _receive(self) -> bytes:
-        try:
-            return self._socket.recv(RECEIVE_SIZE)
-        except OSError as error:
-            raise Disconnected(str(error)) from error
-
     def send(self, *pieces: bytes | memoryview) -> None:
         """Send all of *pieces*. Raises Disconnected."""
-        send_all(self._socket, list(pieces))
+        send_all(self._socket, pieces)
 
     def respond(self, status: int, headers: dict[str, str], body: bytes = b"", *, close: bool = False) -> None:
         """Send a whole response."""
@@ -162,6 +192,17 @@ class Connection:
         """Begin a response of unknown length that ends with the connection."""
         lines = ["HTTP/1.1 200 OK", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close"]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+
+def set_silence(sock: socket.socket, seconds: float) -> None:
+    """Let calls on *sock* fail (BlockingIOError) after *seconds* of silence.
+
+    By socket options: Python's own time-outs cost a poll(2) before every call.
+    """
+    sock.settimeout(None)
+    value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))  # struct timeval
+    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+        sock.setsockopt(socket.SOL_SOCKET, option, value)
 
 
 def reason_phrase(status: int) -> str:
@@ -186,8 +227,10 @@ def parse_head(head: bytes) -> Request:
         raise HttpError(400, "malformed head", close=True)
     try:
         url = httptools.parse_url(found.url)
-        path = [unquote(part, errors="strict") for part in url.path.decode("ascii").split("/")[1:]]
-        query = dict(parse_qsl((url.query or b"").decode("ascii")))
+        path = url.path.decode("ascii").split("/")[1:]
+        if b"%" in url.path:
+            path = [unquote(part, errors="strict") for part in path]
+        query = dict(parse_qsl(url.query.decode("ascii"))) if url.query else {}
     except (httptools.HttpParserInvalidURLError, UnicodeError, AttributeError) as error:
         raise HttpError(400, "malformed path", close=True) from error
     return Request(
@@ -212,25 +255,18 @@ def _content_length(head: _Head) -> int:
     return int(text)
 
 
-def send_all(sock: socket.socket, pieces: list[bytes | bytearray | memoryview]) -> None:
+def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> None:
     """Send *pieces* with as few calls and copies as the socket allows. Raises Disconnected."""
-    if not hasattr(sock, "sendmsg"):
-        for piece in pieces:
-            _guard(lambda p=piece: sock.sendall(p))  # type: ignore[misc]
-        return
-    views = [v for v in (memoryview(p).cast("B") for p in pieces) if len(v)]
-    while views:
-        sent = _guard(lambda: sock.sendmsg(views))
-        while views and sent >= len(views[0]):
-            sent -= len(views[0])
-            views.pop(0)
-        if sent:
-            views[0] = views[0][sent:]
-
-
-def _guard(call: Callable[[], int | None]) -> int:
     try:
-        return call() or 0
+        sent = sock.sendmsg(pieces)
+        views = [memoryview(p).cast("B") for p in pieces]
+        left = sum(map(len, views)) - sent
+        while left:
+            while sent >= len(views[0]):
+                sent -= len(views.pop(0))
+            views[0] = views[0][sent:]
+            sent = sock.sendmsg(views)
+            left -= sent
     except OSError as error:
         raise Disconnected(str(error)) from error
 
@@ -242,6 +278,8 @@ class _Answer:
         self.headers: dict[str, str] = {}
         self.body = bytearray()
         self.done = False
+        self.keep = False
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -251,23 +289,26 @@ class _Answer:
 
     def on_message_complete(self) -> None:
         self.done = True
+        self.keep = self.parser.should_keep_alive()  # asked later, llhttp says no
 
 
 def read_answer(sock: socket.socket) -> tuple[int, dict[str, str], bytes, bool]:
     """Return (status, headers, body, keep alive) of the response that comes next. Raises Disconnected."""
-    answer = _Answer()
-    parser = httptools.HttpResponseParser(answer)
-    while not answer.done:
+    answer: _Answer | None = None
+    while answer is None or not answer.done:
         try:
             data = sock.recv(RECEIVE_SIZE)
+            if data == ACCEPTED and answer is None:
+                return 202, {}, b"", True
             if not data:
                 raise Disconnected("closed before the answer")
-            parser.feed_data(data)
+            answer = answer or _Answer()
+            answer.parser.feed_data(data)
         except httptools.HttpParserError as error:
             raise Disconnected(f"not an HTTP answer: {error}") from error
         except OSError as error:
             raise Disconnected(str(error)) from error
-    return parser.get_status_code(), answer.headers, bytes(answer.body), parser.should_keep_alive()
+    return answer.parser.get_status_code(), answer.headers, bytes(answer.body), answer.keep
 
 
 def prefer(headers: dict[str, str]) -> dict[str, str]:

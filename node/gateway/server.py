@@ -63,18 +63,17 @@ class Server:
             return False
         if request is None:
             return False
-        path = "/" + "/".join(request.path)
         try:
             self._view(request, connection)
         except HttpError as error:
             error.close = error.close or not connection.skip_body(SKIP_LIMIT)
-            problem(connection, error, path)
+            problem(connection, error, request)
             return request.keep_alive and not error.close
         except Disconnected:
             raise
         except Exception:
-            log.exception("%s %s", request.method, path)
-            problem(connection, HttpError(500, "the gateway failed; its log says why", close=True), path)
+            log.exception("%s %s", request.method, redacted(request.path))
+            problem(connection, HttpError(500, "the gateway failed; its log says why", close=True), request)
             return False
         return request.keep_alive and connection.skip_body(SKIP_LIMIT)
 
@@ -82,11 +81,11 @@ class Server:
 def refuse(sock: socket.socket) -> None:
     """Tell a peer that there is no room, and close."""
     with contextlib.suppress(Disconnected, OSError), sock:
-        sock.settimeout(1.0)
-        problem(Connection(sock), HttpError(503, "too many connections", close=True, retry_after=1.0), None)
+        error = HttpError(503, "too many connections", close=True, retry_after=1.0)
+        problem(Connection(sock, silence_s=1.0), error, None)
 
 
-def problem(connection: Connection, error: HttpError, instance: str | None) -> None:
+def problem(connection: Connection, error: HttpError, request: Request | None) -> None:
     """Answer with application/problem+json (RFC 9457)."""
     title = reason_phrase(error.status)
     body = {
@@ -95,8 +94,8 @@ def problem(connection: Connection, error: HttpError, instance: str | None) -> N
         "status": error.status,
         "detail": error.detail,
     }
-    if instance is not None:
-        body["instance"] = redacted(instance)
+    if request is not None:
+        body["instance"] = redacted(request.path)
     headers = {"Content-Type": "application/problem+json"}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
@@ -105,9 +104,7 @@ def problem(connection: Connection, error: HttpError, instance: str | None) -> N
     connection.respond(error.status, headers, json.dumps(body).encode(), close=error.close)
 
 
-def redacted(path: str) -> str:
+def redacted(path: list[str]) -> str:
     """Return *path* without the session's key: a problem may end up in a log."""
-    parts = path.split("/")
-    if len(parts) > 3 and parts[1] == "sessions" and parts[3] not in ("handlers", "results", "lost"):
-        parts[3] = "..."
-    return "/".join(parts)
+    secret = len(path) > 2 and path[0] == "sessions" and path[2] not in ("handlers", "results", "lost")
+    return "/" + "/".join(["..." if secret and i == 2 else part for i, part in enumerate(path)])

@@ -3,16 +3,18 @@
 import contextlib
 import hmac
 import time
+from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
+from node.channel import Outlet
 from node.gateway.answers import answer
 from node.gateway.entry import Entry
 from node.gateway.posts import post_frame
 from node.gateway.results import Result
 from node.gateway.sessions import Held, Sessions
-from node.http11 import Connection, Disconnected, HttpError, Request, accepts, prefer
+from node.http11 import ACCEPTED, Connection, Disconnected, HttpError, Request, accepts, prefer
 from wire import packet
 from wire.packet import MEDIA_TYPE, Kind, PacketError
 
@@ -29,23 +31,37 @@ class Lost(Struct):
     gave_up: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where the packets of one upstream link go."""
+
+    held: Held
+    handler_id: int
+    port: int
+    outlet: Outlet
+
+
 class Views:
     """One per gateway; methods run in connection threads."""
 
     def __init__(self, sessions: Sessions, max_frame_bytes: int, token: str | None) -> None:
         self._sessions = sessions
         self._max_frame = max_frame_bytes
-        self._token = token
+        self._bearer = f"Bearer {token}".encode() if token else None
 
     def __call__(self, request: Request, connection: Connection) -> None:
         """Answer *request*. Raises HttpError."""
+        if request.resolved is not None:
+            self._input(request.resolved, request, connection)
+            return
         match request.path:
             case ["healthz"] | ["readyz"]:
                 connection.respond(200, {"Content-Type": "application/json"}, b'{"status": "ok"}')
             case ["sessions", session, "handlers", handler, "inputs", port]:
                 self._authorize(request)
                 self._only(request, "POST")
-                self._input(self._session(session), number(handler), number(port), request, connection)
+                request.resolved = self._resolve(self._session(session), number(handler), number(port), request)
+                self._input(request.resolved, request, connection)
             case ["sessions", session, "results"]:
                 self._authorize(request)
                 self._only(request, "POST")
@@ -62,12 +78,12 @@ class Views:
     # --- who may ask ---------------------------------------------------------------------------------
 
     def _authorize(self, request: Request) -> None:
-        if self._token is None:
+        if self._bearer is None:
             return
         given = request.headers.get("authorization", "")
         if not given:
             raise HttpError(401, "no bearer token")
-        if not hmac.compare_digest(given.encode(), f"Bearer {self._token}".encode()):
+        if not hmac.compare_digest(given.encode(), self._bearer):
             raise HttpError(403, "wrong bearer token")
 
     @staticmethod
@@ -83,17 +99,25 @@ class Views:
 
     # --- other nodes ---------------------------------------------------------------------------------
 
-    def _input(self, held: Held, handler_id: int, port: int, request: Request, connection: Connection) -> None:
-        """Receive a packet straight into the handler's inbox."""
+    def _resolve(self, held: Held, handler_id: int, port: int, request: Request) -> Input:
+        """Return the input that an authorized head means, checked. Raises HttpError."""
         if handler_id not in held.plan.local:
             raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
         self._check_packet(request)
-        slot = held.outlet(handler_id).loan(request.content_length)
+        return Input(held, handler_id, port, held.outlet(handler_id))
+
+    def _input(self, target: Input, request: Request, connection: Connection) -> None:
+        """Receive a packet straight into the handler's inbox."""
+        held = target.held
+        if self._sessions.get(held.session_id) is not held or target.handler_id not in held.plan.local:
+            request.resolved = None
+            raise HttpError(404, f"handler {target.handler_id} of session {held.session_id} is not here any more")
+        slot = target.outlet.loan(request.content_length)
         if slot is None:
             raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
         connection.read_body_into(slot.view)
         header = checked(slot.view, held)
-        if (header.session_id, header.handler_id, header.port) != (held.session_id, handler_id, port):
+        if (header.handler_id, header.port) != (target.handler_id, target.port):
             raise HttpError(422, "the packet is addressed to another input than the URL")
         if not slot.send():
             raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
@@ -200,7 +224,6 @@ class Views:
             entry.watch(-1)
 
 
-ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
 
 

@@ -1,0 +1,1 @@
+"""Scripts that measure the product; RESULTS.md keeps their figures."""
