@@ -199,3 +199,18 @@ def test_the_demo_ends_with_names_rows_and_no_process(tmp_path: Path) -> None:
         assert words in done.stdout
     for table in ("sys_info", "proc_info", "packet_info", "link_info"):
         assert f"{table} 0" not in done.stdout
+
+
+def test_each_result_comes_once_though_the_entry_node_dies(cluster: Cluster) -> None:
+    """The session moves to the other node; the client finds it there, sends again, hands each result out once."""
+    with FaceClient("face_detection", coordinator=cluster.url, window=4) as made:
+        assert made.session is not None
+        entry = {1: cluster.edge, 2: cluster.server}[made.session.document["entry_node"]]
+        got = []
+        for result in made.stream([PHOTOS / "obama2.jpg"] * 40):
+            assert result.ok, result.reason
+            got.append(result.number)
+            if result.number == 8:
+                entry.kill()
+        assert got == list(range(40))
+        assert made.coordinator.session(made.session.session_id).epoch > made.session.epoch
