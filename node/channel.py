@@ -54,14 +54,17 @@ class Outlet:
         self._publisher = publisher
         self._notifier = notifier
         self._lock = threading.Lock()
+        self._closed = False
         self.address = address
 
     def __repr__(self) -> str:
         return f"<Outlet {self.address}>"
 
     def loan(self, size: int) -> Slot | None:
-        """Return room for *size* bytes, or None when every slot is in use. Raises ChannelError."""
+        """Return room for *size* bytes, or None when every slot is in use or the outlet closed. Raises ChannelError."""
         with self._lock:
+            if self._closed:  # the library aborts the process when a deleted port is used
+                return None
             try:
                 return Slot(self, self._publisher.loan_slice_uninit(max(1, size)), size)
             except iox.LoanError as error:
@@ -72,6 +75,8 @@ class Outlet:
     def publish(self, sample: Any) -> bool:
         """Send a loaned sample; used by Slot."""
         with self._lock:
+            if self._closed:
+                return False
             try:
                 taken = sample.assume_init().send()
             except iox.SendError as error:
@@ -83,8 +88,11 @@ class Outlet:
             return True
 
     def close(self) -> None:
-        """Give the ports back."""
+        """Give the ports back; other threads that still use the outlet are refused from now on."""
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
             self._publisher.delete()
             self._notifier.delete()
 

@@ -2,6 +2,7 @@
 
 import struct
 import tracemalloc
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -120,7 +121,7 @@ def test_buffers_are_aligned_and_nothing_follows_the_last(header: Header, value:
     assert all(offset % ALIGNMENT == 0 for offset, _ in table)
     filled = [(o, n) for o, n in table if n]
     assert not filled or len(data) == sum(filled[-1])
-    assert all(a + n <= b for (a, n), (b, _) in zip(filled, filled[1:], strict=False))
+    assert all(a + n <= b for (a, n), (b, _) in pairwise(filled))
 
 
 @given(headers, st.lists(st.integers(0, 2**40), max_size=20), st.integers(0, 2**63 - 1))
