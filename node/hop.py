@@ -29,17 +29,19 @@ class HopClient:
 
         A kept connection that the peer closed meanwhile is opened again, once. Raises Disconnected.
         """
-        head = self._head(path, media_type) + b"%d\r\n\r\n" % total(pieces)
+        size = total(pieces)
+        head = self._head(path, media_type) + b"%d\r\n\r\n" % size
+        whole, size = [head, *pieces], size + len(head)
         if self._socket is not None:
             try:
-                return self._exchange(self._socket, [head, *pieces])
+                return self._exchange(self._socket, whole, size)
             except Disconnected:
                 self.close()
-        return self._exchange(self._connect(), [head, *pieces])
+        return self._exchange(self._connect(), whole, size)
 
-    def _exchange(self, sock: socket.socket, pieces: list[Buffer]) -> tuple[int, dict[str, str]]:
+    def _exchange(self, sock: socket.socket, pieces: list[Buffer], size: int) -> tuple[int, dict[str, str]]:
         try:
-            send_all(sock, pieces)
+            send_all(sock, pieces, size)
             status, headers, _, keep = read_answer(sock)
         except Disconnected:
             self.close()

@@ -1,5 +1,6 @@
 """HTTP/1.1 on blocking sockets: heads by httptools (llhttp, strict), bodies straight into the caller's memory."""
 
+import contextlib
 import socket
 import struct
 import time
@@ -15,6 +16,8 @@ from wire.packet import Buffer
 
 MAX_HEAD = 16 * 1024  # bytes of request line and headers
 RECEIVE_SIZE = 4096  # bytes asked for while a head is awaited: more would be body, and copied twice
+IOV_MAX = 1024  # pieces that one call to sendmsg takes
+BODY_GRACE_S, BODY_RATE = 30.0, 64 * 1024  # a body must come within 30 s and a second for each 64 KiB
 SKIP_SIZE = 64 * 1024  # bytes of an unwanted body read at a time
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"  # a gateway's answer to a packet, to the byte
 HEAD_END = b"\r\n\r\n"
@@ -61,9 +64,11 @@ class _Head:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         key = name.decode("latin-1").lower()
+        text = value.decode("latin-1")
         if key in self.headers:
             self.repeated.add(key)
-        self.headers[key] = value.decode("latin-1")
+            text = f"{self.headers[key]}, {text}"  # as RFC 9110 5.3 combines them
+        self.headers[key] = text
 
     def on_headers_complete(self) -> None:
         self.complete = True
@@ -84,6 +89,8 @@ class Connection:
         self._idle_s = idle_s
         self._unread = 0  # bytes of the current body still to come
         self._expects = False
+        self._head_only = False
+        self.must_close = False  # a response has said that the connection ends with it
         self._last_head: bytes | None = None
         self._last_request: Request
         set_silence(sock, silence_s)
@@ -100,6 +107,7 @@ class Connection:
             self._last_request, self._last_head = parse_head(head), head
         request = self._last_request
         self._unread = request.content_length
+        self._head_only = request.method == "HEAD"
         self._expects = request.headers.get("expect", "").lower() == "100-continue"
         return request
 
@@ -141,6 +149,7 @@ class Connection:
         have = min(self._end - self._start, len(view))
         view[:have] = self._buffer[self._start : self._start + have]
         self._start += have
+        deadline = time.monotonic() + BODY_GRACE_S + len(view) / BODY_RATE
         while have < len(view):
             try:
                 count = self._socket.recv_into(view[have:])
@@ -149,6 +158,8 @@ class Connection:
             if not count:
                 raise Disconnected(f"body ended after {have} of {len(view)} bytes")
             have += count
+            if time.monotonic() > deadline:
+                raise Disconnected(f"body too slow: {have} of {len(view)} bytes")
         self._unread = 0
 
     def read_body(self) -> bytearray:
@@ -185,13 +196,36 @@ class Connection:
         lines = [f"HTTP/1.1 {status} {reason_phrase(status)}", f"Content-Length: {len(body)}"]
         lines += [f"{k}: {v}" for k, v in headers.items()]
         if close:
+            self.must_close = True
             lines.append("Connection: close")
-        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), body)
+        self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), b"" if self._head_only else body)
 
     def start_chunks(self, headers: dict[str, str]) -> None:
         """Begin a response of unknown length that ends with the connection."""
+        self.must_close = True
         lines = ["HTTP/1.1 200 OK", *(f"{k}: {v}" for k, v in headers.items()), "Connection: close"]
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
+
+    def peer_gone(self) -> bool:
+        """Return True when the peer has closed its end."""
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def linger(self, seconds: float = 2.0) -> None:
+        """Let the peer read the last response before the connection closes: what it still sends is thrown away.
+
+        Closing a socket with unread data resets the connection, and the response is lost (RFC 9112, 9.6).
+        """
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+            set_silence(self._socket, seconds)
+            deadline, scratch = time.monotonic() + seconds, bytearray(SKIP_SIZE)
+            while self._socket.recv_into(scratch) and time.monotonic() < deadline:
+                pass
 
 
 def set_silence(sock: socket.socket, seconds: float) -> None:
@@ -255,17 +289,19 @@ def _content_length(head: _Head) -> int:
     return int(text)
 
 
-def send_all(sock: socket.socket, pieces: Sequence[Buffer]) -> None:
-    """Send *pieces* with as few calls and copies as the socket allows. Raises Disconnected."""
+def send_all(sock: socket.socket, pieces: Sequence[Buffer], size: int = -1) -> None:
+    """Send *pieces* (*size* bytes, where known) with as few calls and copies as can be. Raises Disconnected."""
     try:
-        sent = sock.sendmsg(pieces)
+        sent = sock.sendmsg(pieces if len(pieces) <= IOV_MAX else pieces[:IOV_MAX])
+        if sent == size:
+            return
         views = [memoryview(p).cast("B") for p in pieces]
         left = sum(map(len, views)) - sent
         while left:
             while sent >= len(views[0]):
                 sent -= len(views.pop(0))
             views[0] = views[0][sent:]
-            sent = sock.sendmsg(views)
+            sent = sock.sendmsg(views[:IOV_MAX])
             left -= sent
     except OSError as error:
         raise Disconnected(str(error)) from error
@@ -315,23 +351,23 @@ def prefer(headers: dict[str, str]) -> dict[str, str]:
     """Return the preferences of the Prefer header (RFC 7240), e.g. {"wait": "5", "respond-async": ""}."""
     found: dict[str, str] = {}
     for part in headers.get("prefer", "").split(","):
-        name, _, value = part.strip().partition("=")
+        name, _, value = part.partition(";")[0].strip().partition("=")
         if name:
-            found.setdefault(name.lower(), value.strip('" '))
+            found.setdefault(name.strip().lower(), value.strip('" '))
     return found
 
 
 def accepts(headers: dict[str, str], names: Iterable[str]) -> str | None:
     """Return the first of *names* (media types, our order of preference) that the Accept header allows by q > 0."""
-    text = headers.get("accept", "*/*")
+    text = headers.get("accept") or "*/*"
     ranges: dict[str, float] = {}
     for part in text.split(","):
         media, *parameters = [p.strip() for p in part.split(";")]
-        quality = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+        quality = next((p[2:] for p in parameters if p.lower().startswith("q=")), "1")
         try:
-            ranges[media.lower()] = float(quality)
+            ranges[media.lower()] = min(max(0.0, float(quality)), 1.0)  # NaN is 0.0
         except ValueError:
             ranges[media.lower()] = 0.0
-    offers = [(max(ranges.get(n, -1), ranges.get(n.split("/")[0] + "/*", -1), ranges.get("*/*", -1)), n) for n in names]
+    offers = [(ranges.get(n, ranges.get(n.split("/")[0] + "/*", ranges.get("*/*", 0.0))), n) for n in names]
     best = max((q for q, _ in offers), default=0)
     return next((n for q, n in offers if q == best and q > 0), None)

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 MEDIA_TYPE = "application/vnd.faceservice.packet"
 ALIGNMENT = 64  # bytes: a cache line, and enough for any SIMD load
 MAX_HEADER = 1 << 20  # bytes
+COMMON_ROOM = 512  # bytes kept for length and header: enough for a picture with a trace of eight handlers
 MAX_DIMENSIONS = 8
 ITEM_SIZES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
 
@@ -155,9 +156,15 @@ def encode(header: Header, buffers: Sequence[Buffer] = ()) -> list[Buffer]:
 
     header.buffers is filled in here. Send the pieces with `sendmsg`, or copy them into a slot.
     """
+    if not buffers:
+        return [encode_head(header, (), 0)]
     sizes = [memoryview(b).nbytes for b in buffers]
-    pieces: list[Buffer] = [encode_head(header, sizes, head_room(header, sizes) if sizes else 0)]
-    padding = 0  # only where a buffer follows
+    try:
+        head = encode_head(header, sizes, COMMON_ROOM)
+    except PacketError:
+        head = encode_head(header, sizes, head_room(header, sizes))
+    pieces: list[Buffer] = [head]
+    padding = 0
     for buffer, size in zip(buffers, sizes, strict=True):
         if not size:
             continue
@@ -188,7 +195,7 @@ def encode_head(header: Header, sizes: Sequence[int], room: int) -> bytes:
 
 def total(pieces: Sequence[Buffer]) -> int:
     """Return the number of bytes in *pieces*."""
-    return sum(memoryview(p).nbytes for p in pieces)
+    return sum([p.nbytes if type(p) is memoryview else len(p) for p in pieces])
 
 
 def decode_header(data: memoryview) -> Header:

@@ -7,6 +7,7 @@ Only the main thread touches the handler. The end of the pipe ends the process.
 """
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -169,6 +170,8 @@ def settle(settings: ChildSettings, *, pin: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     if pin and settings.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, settings.cpus)
+    gc.freeze()  # what was imported stays: the collector need not look at it again
+    gc.set_threshold(20_000, 20, 50)  # frames make no cycles; a collection for each of them costs more than it finds
     logging.basicConfig(
         level=logging.INFO, format=f"%(asctime)s node {settings.node_id} %(name)s %(levelname)s %(message)s"
     )
