@@ -45,15 +45,22 @@ class Forwarder:
         self._hops: dict[str, HopClient] = {}
         self._opening = threading.Lock()
 
-    def to_handler(self, route: Route, target: tuple[int, int, int], inputs: int, pieces: list[Buffer]) -> bool:
+    def to_handler(
+        self,
+        route: Route,
+        target: tuple[int, int, int],
+        inputs: int,
+        pieces: list[Buffer],
+        needed: Callable[[], bool] = lambda: True,
+    ) -> bool:
         """Send a packet to target = (session, handler, input) on the route's node; *inputs* of that handler.
 
-        Returns False when it had to be let go.
+        Returns False when it had to be let go, or was not *needed* any more.
         """
         session_id, handler_id, port = target
         if route.node_id == self._node_id:
-            return self._persist(lambda: put(self.outlet(session_id, handler_id, inputs), pieces))
-        return self._to_node(route.url, route.node_id, input_path(session_id, handler_id, port), pieces)
+            return self._persist(lambda: put(self.outlet(session_id, handler_id, inputs), pieces), needed)
+        return self._to_node(route.url, route.node_id, input_path(session_id, handler_id, port), pieces, needed)
 
     def to_entry(self, plan: SessionPlan, session_id: int, pieces: list[Buffer]) -> bool:
         """Send a result packet to the entry's gateway."""
@@ -73,11 +80,13 @@ class Forwarder:
                 self._outlets[address] = outlet
         return outlet
 
-    def _to_node(self, url: str, node_id: int, path: str, pieces: list[Buffer]) -> bool:
+    def _to_node(
+        self, url: str, node_id: int, path: str, pieces: list[Buffer], needed: Callable[[], bool] = lambda: True
+    ) -> bool:
         hop = self._hops.get(url)
         if hop is None:
             hop = self._hops[url] = HopClient(url, self._token)
-        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces))
+        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces), needed)
 
     def _try_hop(self, hop: HopClient, node_id: int, path: str, pieces: list[Buffer]) -> bool | None:
         """Return True when sent, None to try again, False when the other side will never take it."""
@@ -96,11 +105,15 @@ class Forwarder:
             log.warning("node %s refused a packet for %s with %s", node_id, path, status)
         return False
 
-    def _persist(self, attempt: Callable[[], bool | None]) -> bool:
-        """Repeat *attempt* while it returns None."""
+    def _persist(self, attempt: Callable[[], bool | None], needed: Callable[[], bool] = lambda: True) -> bool:
+        """Repeat *attempt* while it returns None, its epoch is welcome and it is *needed*.
+
+        A planned move leaves the older epoch welcome: what waits for a full inbox goes on waiting for it.
+        """
         wait, epoch, deadline = FIRST_WAIT_S, self._plan().epoch, time.monotonic() + GIVE_UP_S
         while (done := attempt()) is None:
-            if self._closing.wait(wait) or self._plan().epoch != epoch or time.monotonic() > deadline:
+            over = self._plan().accept_from > epoch or not needed() or time.monotonic() > deadline
+            if over or self._closing.wait(wait):
                 return False
             wait = min(2 * wait, LONGEST_WAIT_S)
         return done

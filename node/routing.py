@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wire.graph import Topology, wanted
+from wire.graph import GraphError, Topology, wanted
 from wire.messages import Encoding, Link, ResultSpec, Route, SessionPlan
 from wire.packet import Header
 
@@ -59,12 +59,20 @@ def targets_of(plan: SessionPlan, topology: Topology, handler_id: int) -> tuple[
     return tuple(_target(plan, topology, k) for k in topology.links_from(handler_id))
 
 
+def replicas_of(plan: SessionPlan, handler_id: int) -> tuple[Route, ...]:
+    """Return where *handler_id* runs. Raises GraphError when the plan does not say."""
+    replicas = tuple(plan.routes.get(handler_id, ()))
+    if not replicas:
+        raise GraphError(f"handler {handler_id} has no route")
+    return replicas
+
+
 def _target(plan: SessionPlan, topology: Topology, link: Link) -> Target:
     return Target(
         link.target_handler,
         link.target_input,
         topology.inputs(link.target_handler),
-        tuple(plan.routes[link.target_handler]),
+        replicas_of(plan, link.target_handler),
         link.encoding,
         tuple(topology.needed_by(link)),
     )
