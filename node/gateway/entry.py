@@ -18,11 +18,11 @@ from node.forward import Forwarder
 from node.gateway.books import BooksFile
 from node.gateway.results import Exit, Heading, Kept, Piece, Result, compose, failure, piece_of
 from node.gateway.window import Content, OpenFrame, Ticket, Window
-from node.routing import Target, targets_of
+from node.routing import Target, replicas_of, targets_of
 from wire import packet
 from wire.graph import Topology
 from wire.messages import Books, Delivery, Encoding, FrameStatus, ResultSpec, SessionPlan
-from wire.packet import Header, Packet
+from wire.packet import Header, Packet, PacketError
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,18 @@ class Dropped(Exception):
     def __init__(self, result: Result) -> None:
         super().__init__(result.body.get("reason", ""))
         self.result = result
+
+
+class Ended(Exception):
+    """The session ended here while the frame waited."""
+
+
+class Repeated(Exception):
+    """The client has sent this frame before."""
+
+    def __init__(self, sequence: int) -> None:
+        super().__init__(f"sequence {sequence}")
+        self.sequence = sequence
 
 
 class Entry:
@@ -82,30 +94,35 @@ class Entry:
             handler_id = plan.entry.handler_id
             whole = tuple(topology.exits)
             inputs = topology.inputs(handler_id)
-            routes = tuple(plan.routes[handler_id])
+            routes = replicas_of(plan, handler_id)
             self.targets = (Target(handler_id, topology.entry_input, inputs, routes, Encoding.RAW, whole),)
 
     def update(self, plan: SessionPlan) -> None:
-        """Take a newer plan; unanswered frames are sent again under its epoch when old ones are not welcome."""
+        """Take a newer plan; unanswered frames are sent again under its epoch when old ones are not welcome.
+
+        That happens in a thread of its own: it may have to wait for nodes that learn of the plan after this one.
+        """
         with self._lock:
             raised = plan.accept_from > self.plan.accept_from
             self._set_plan(plan)
             self._window.delivery = plan.delivery
         if raised:
-            self.resend()
+            self._resend_soon()
 
     # --- frames in -----------------------------------------------------------------------------------
 
     def admit(self, patience_s: float) -> Ticket | None:
-        """Return a ticket for one frame, or None when there was no place within *patience_s*. Raises Dropped."""
+        """Return a ticket for one frame, or None when there was no place within *patience_s*. Raises Dropped, Ended."""
         wake = threading.Event()
         with self._lock:
             ticket = self._window.ask(wake.set)
         if not wake.wait(patience_s):
             with self._lock:
-                if not (ticket.admitted or ticket.dropped):
+                if not (ticket.admitted or ticket.dropped or ticket.ended):
                     self._window.leave(ticket)
                     return None
+        if ticket.ended:
+            raise Ended
         if ticket.dropped:
             raise Dropped(self._drop_waiting())
         return ticket
@@ -120,8 +137,9 @@ class Entry:
         self._drop_waiting("live_full")
 
     def _drop_waiting(self, reason: str = "live_newer") -> Result:
-        """Book a frame that lost its place before it was sent."""
+        """Book a frame that lost its place before it was sent. Raises Ended."""
         with self._lock:
+            self._check_living()
             now, sequence = time.monotonic(), self._books.take()
             heading = Heading(self.session_id, sequence, self.plan.epoch, time.time(), 0.0, now)
             result = failure(heading, FrameStatus.DROPPED, reason)
@@ -138,14 +156,24 @@ class Entry:
         return frame
 
     def number(self, ticket: Ticket, content: Content, want: tuple[Exit, ...], key: Key | None) -> OpenFrame:
-        """Open a frame in window and books; the caller holds `dispatching` and sends it."""
+        """Open a frame in window and books; the caller holds `dispatching` and sends it. Raises Ended, Repeated.
+
+        A client may have sent the frame again while the first one was still on its way in.
+        """
         with self._lock:
+            self._check_living()
+            if key is not None and (known := self.known(key)) is not None:
+                raise Repeated(known)
             wanted = tuple(dict.fromkeys([*want, *self._watched()]))
             expects = frozenset((e.handler_id, e.output) for e in self.exits if not e.on_demand) | frozenset(wanted)
             frame = OpenFrame(self._books.take(), time.time(), time.monotonic(), wanted, key, content, expects)
             self._window.put(ticket, frame)
             self._waiters[frame.sequence] = threading.Event()
             return frame
+
+    def _check_living(self) -> None:
+        if self._closed:
+            raise Ended
 
     @property
     def dispatching(self) -> threading.RLock:
@@ -167,14 +195,27 @@ class Entry:
         )
 
     def dispatch(self, frame: OpenFrame) -> None:
-        """Send *frame* to the first handlers; waits while they are full."""
+        """Send *frame* to the first handlers; waits while they are full. A frame that cannot be sent fails."""
+        try:
+            self._send(frame)
+        except (PacketError, OSError) as error:
+            log.exception("session %s: frame %s cannot be sent", self.session_id, frame.sequence)
+            with self._lock:
+                if frame.sequence in self._window.open:
+                    reason = f"cannot be sent: {error}"
+                    self._finish(frame, failure(self._heading(frame), FrameStatus.FAILED, reason, broken=True))
+
+    def _send(self, frame: OpenFrame) -> None:
         for target in self.targets:
             header = self.header(frame, target)
             if target.needed(header):
                 route = target.replica(frame.sequence)
                 where = (self.session_id, target.handler_id, target.port)
                 pieces = packet.encode(header, frame.content[1])
-                self.sender.to_handler(route, where, target.inputs, pieces)
+                self.sender.to_handler(route, where, target.inputs, pieces, lambda: frame.sequence in self._window.open)
+
+    def _resend_soon(self, frames: list[OpenFrame] | None = None) -> None:
+        threading.Thread(target=self.resend, args=(frames,), name="resend", daemon=True).start()
 
     def resend(self, frames: list[OpenFrame] | None = None) -> None:
         """Send unanswered frames again, in order; all of them by default."""
@@ -238,7 +279,8 @@ class Entry:
             self._books.deliver()
             self._latencies.append(result.body["latency_ms"])
             self._finishes.append(result.finished)
-        self._kept.add(result, frame.key, result.finished)
+        answered = result.status is not FrameStatus.DROPPED  # what was dropped may be sent again
+        self._kept.add(result, frame.key if answered else None, result.finished)
         self._window.close(frame.sequence)
         self._waiters.pop(frame.sequence).set()
         self._changed.notify_all()
@@ -266,13 +308,18 @@ class Entry:
             return next((f.sequence for f in self._window.open.values() if f.key == key), None)
 
     def stream(self, after: int, idle_s: float) -> Iterator[Result | None]:
-        """Yield results with a sequence above *after* in order, each once; None after *idle_s* of silence."""
-        while not self._closed:
+        """Yield results with a sequence above *after* in order, each once; None after *idle_s* of silence.
+
+        Ends with the session, after its last result.
+        """
+        while True:
             with self._changed:
                 ready = self._released(after)
-                if not ready:
+                if not ready and not self._closed:
                     self._changed.wait(idle_s)
                     ready = self._released(after)
+                if not ready and self._closed:
+                    return
             for result in ready:
                 after = result.sequence
                 yield result
@@ -307,8 +354,10 @@ class Entry:
             again, lost = self._window.overdue(now, RESEND_S, DROP_S)
             for frame in lost:
                 self._finish(frame, failure(self._heading(frame), FrameStatus.DROPPED, "no_result"))
+            for frame in again:
+                frame.resent = now
         if again:
-            self.resend(again)
+            self._resend_soon(again)
 
     def books(self) -> Books:
         """Return the session's accounts."""
@@ -334,7 +383,10 @@ class Entry:
     def close(self, *, remove: bool) -> None:
         """End all waiting; with *remove* the books go too."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
+            self._window.end()
             for frame in list(self._window.open.values()):
                 self._finish(frame, failure(self._heading(frame), FrameStatus.DROPPED, "session_deleted"))
             self._changed.notify_all()

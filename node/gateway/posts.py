@@ -1,18 +1,22 @@
 """A client posts a frame: checks, a place in the window, the body straight into shared memory, the answer."""
 
+import logging
+import math
 from dataclasses import dataclass
 
 import msgspec
 
-from node.channel import Slot
+from node.channel import ChannelError, Slot
 from node.gateway.answers import answer
-from node.gateway.entry import Dropped, Entry
+from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Exit
 from node.gateway.sessions import Held
 from node.gateway.window import Content, OpenFrame, Ticket
 from node.http11 import Connection, HttpError, Request, accepts, prefer
 from wire import packet
-from wire.packet import MEDIA_TYPE, EncodedPart, PacketError
+from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
+
+log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S, LONGEST_WAIT_S = 30.0, 300.0
 PICTURES = ["image/jpeg", "image/png"]
@@ -41,6 +45,8 @@ def post_frame(held: Held, entry: Entry, request: Request, connection: Connectio
             connection.skip_body(max_frame)
             answer(dropped.result, connection, picture=False)
             return
+        except Ended as error:
+            raise HttpError(404, f"session {held.session_id} has ended here") from error
     else:
         connection.skip_body(max_frame)
     reply(held, entry, post, known, connection)
@@ -80,11 +86,13 @@ def patience(request: Request) -> tuple[float, bool]:
         seconds = float(wishes.get("wait", DEFAULT_WAIT_S))
     except ValueError as error:
         raise HttpError(400, f"Prefer: wait={wishes['wait']!r} is no number") from error
+    if math.isnan(seconds):
+        raise HttpError(400, "Prefer: wait=nan is no number")
     return min(max(seconds, 0.0), LONGEST_WAIT_S), "respond-async" not in wishes
 
 
 def take(held: Held, entry: Entry, post: Post, length: int, connection: Connection) -> int:
-    """Bring the frame into the session; returns its sequence. Raises HttpError, Dropped."""
+    """Bring the frame into the session; returns its sequence. Raises HttpError, Dropped, Ended."""
     ticket = entry.admit(post.patience_s)
     if ticket is None:
         raise HttpError(503, f"the window of {held.plan.window} frames is full", retry_after=1.0)
@@ -92,10 +100,11 @@ def take(held: Held, entry: Entry, post: Post, length: int, connection: Connecti
         if post.media_type == MEDIA_TYPE:
             return take_packet(entry, ticket, post, connection)
         return take_picture(held, entry, ticket, post, length, connection)
-    except BaseException:
-        if ticket.admitted:
+    except Repeated as repeated:
+        return repeated.sequence
+    finally:
+        if ticket.admitted:  # not used up by a frame
             entry.release(ticket)
-        raise
 
 
 def take_packet(entry: Entry, ticket: Ticket, post: Post, connection: Connection) -> int:
@@ -107,14 +116,7 @@ def take_packet(entry: Entry, ticket: Ticket, post: Post, connection: Connection
     if arrived.header.payload is None:
         raise HttpError(422, "a packet without a payload")
     content: Content = (arrived.header.payload, [bytes(b) for b in arrived.buffers])
-    return opened(entry, ticket, content, post).sequence
-
-
-def opened(entry: Entry, ticket: Ticket, content: Content, post: Post) -> OpenFrame:
-    """Open the frame and mark the ticket as used."""
-    frame = entry.open(ticket, content, post.want, post.key)
-    ticket.admitted = False
-    return frame
+    return entry.open(ticket, content, post.want, post.key).sequence
 
 
 def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: int, connection: Connection) -> int:
@@ -123,17 +125,24 @@ def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: i
     slot, room = loan(held, entry, part, length)
     if slot is None:
         body = bytes(connection.read_body())
-        return opened(entry, ticket, (part, [body]), post).sequence
+        return entry.open(ticket, (part, [body]), post.want, post.key).sequence
     connection.read_body_into(slot.view[room:])
     content: Content = (part, [bytes(slot.view[room:])])  # the entry's own copy, to send the frame again
     with entry.dispatching:
         frame = entry.number(ticket, content, post.want, post.key)
-        ticket.admitted = False
-        head = packet.encode_head(entry.header(frame, entry.targets[0]), [length], room)
-        slot.view[:room] = head
-        if not slot.send():
+        if not send_in_place(slot, entry.header(frame, entry.targets[0]), length, room):
             entry.dispatch(frame)
     return frame.sequence
+
+
+def send_in_place(slot: Slot, header: Header, length: int, room: int) -> bool:
+    """Write the header before the body that is in the slot, and send both. Returns False when that cannot be."""
+    try:
+        slot.view[:room] = packet.encode_head(header, [length], room)
+        return slot.send()
+    except (PacketError, ChannelError) as error:
+        log.warning("a frame of session %s takes the longer way: %s", header.session_id, error)
+        return False
 
 
 def loan(held: Held, entry: Entry, part: EncodedPart, length: int) -> tuple[Slot | None, int]:

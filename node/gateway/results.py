@@ -159,7 +159,7 @@ class Kept:
         return None if sequence is None else self._results.get(sequence)
 
     def after(self, sequence: int, limit: int) -> list[Result]:
-        """Return up to *limit* results with a higher sequence than *sequence*, below *limit_sequence*, in order."""
+        """Return up to *limit* results with a higher sequence than *sequence*, in order."""
         return sorted((r for s, r in self._results.items() if s > sequence), key=lambda r: r.sequence)[:limit]
 
     def _trim(self, now: float) -> None:

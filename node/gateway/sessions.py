@@ -55,11 +55,15 @@ class Sessions:
         topology = Topology(plan.graph, self._ports)
         held = self._held.get(session_id)
         if held is None:
-            held = Held(session_id, plan, topology, state, self._sender(session_id), None)
-            self._held[session_id] = held
+            held = self._held[session_id] = self._hold(session_id, plan, topology, state)
         held.plan, held.topology, held.state = plan, topology, state
         held.makes_pictures = any(self._is_picture(topology, e) for e in plan.results or topology.exits)
         self._set_entry(held)
+
+    def _hold(self, session_id: int, plan: SessionPlan, topology: Topology, state: str) -> Held:
+        """Make a session's record; its sender goes by the plan that is in it, also when it is detached meanwhile."""
+        held = Held(session_id, plan, topology, state, self._new_sender(lambda: held.plan), None)
+        return held
 
     def _is_picture(self, topology: Topology, exit_: ResultSpec) -> bool:
         names = self._settings.output_types.get(topology.handlers[exit_.handler_id].handler_type, [])
@@ -94,9 +98,6 @@ class Sessions:
     @property
     def _ports(self) -> Mapping[int, tuple[int, int]]:
         return self._settings.port_counts
-
-    def _sender(self, session_id: int) -> Forwarder:
-        return self._new_sender(lambda: self._held[session_id].plan)
 
     def _new_sender(self, plan: Callable[[], SessionPlan]) -> Forwarder:
         s = self._settings

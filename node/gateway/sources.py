@@ -8,7 +8,7 @@ import queue
 import threading
 
 from node.forward import put
-from node.gateway.entry import Dropped, Entry
+from node.gateway.entry import Dropped, Ended, Entry
 from node.gateway.sessions import Held, Sessions
 from wire import packet
 from wire.packet import Header, Kind, Packet
@@ -48,6 +48,8 @@ class Sources:
                 continue
             try:
                 self._admit(held, held.entry, kind, header, buffers)
+            except Ended:
+                break
             except Exception:
                 log.exception("source of session %s", session_id)
         self._queues.pop(session_id, None)
@@ -63,7 +65,7 @@ class Sources:
         while not self._closing.is_set():
             try:
                 ticket = entry.admit(0.0 if entry.live else 1.0)
-            except Dropped:
+            except (Dropped, Ended):
                 return
             if ticket is not None and header.payload is not None:
                 entry.open(ticket, (header.payload, buffers), (), None)

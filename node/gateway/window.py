@@ -36,6 +36,7 @@ class Ticket:
     def __init__(self, wake: Callable[[], None]) -> None:
         self.admitted = False
         self.dropped = False
+        self.ended = False
         self._wake = wake
 
     def admit(self) -> None:
@@ -48,6 +49,11 @@ class Ticket:
         self.dropped = True
         self._wake()
 
+    def end(self) -> None:
+        """The session is over."""
+        self.ended = True
+        self._wake()
+
 
 class Window:
     """At most *size* frames between admission and result."""
@@ -55,6 +61,7 @@ class Window:
     def __init__(self, size: int, delivery: Delivery) -> None:
         self.size = size
         self.delivery = delivery
+        self.ended = False
         self._reserved = 0
         self._waiting: deque[Ticket] = deque()
         self.open: dict[int, OpenFrame] = {}
@@ -67,6 +74,9 @@ class Window:
     def ask(self, wake: Callable[[], None]) -> Ticket:
         """Ask for a place. `live`: whoever waited longest loses his when the newest has to wait too."""
         ticket = Ticket(wake)
+        if self.ended:
+            ticket.end()
+            return ticket
         if not self.full and not self._waiting:
             self._admit(ticket)
             return ticket
@@ -85,9 +95,10 @@ class Window:
             self._waiting.remove(ticket)
 
     def put(self, ticket: Ticket, frame: OpenFrame) -> None:
-        """Open *frame* on an admitted ticket."""
+        """Open *frame* on an admitted ticket, which is used up by that."""
         if not ticket.admitted:
             raise ValueError("the ticket was not admitted")
+        ticket.admitted = False
         self._reserved -= 1
         self.open[frame.sequence] = frame
 
@@ -109,6 +120,12 @@ class Window:
         """Admit those who wait while there is room."""
         while self._waiting and not self.full:
             self._admit(self._waiting.popleft())
+
+    def end(self) -> None:
+        """Send away all who wait or will ask: the session is over."""
+        self.ended = True
+        while self._waiting:
+            self._waiting.popleft().end()
 
     def horizon(self) -> int | None:
         """Return the lowest open sequence: results below it may be handed out in order. None: all may."""
