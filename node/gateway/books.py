@@ -13,7 +13,8 @@ from pathlib import Path
 from wire.messages import Books
 
 _HEAD = struct.Struct("<8sQQQQ")  # magic, next_sequence, frames_in, delivered, resent
-_REASON = struct.Struct("<24sQ")  # reason (ASCII, zero-padded), frames
+_NAME = 24  # bytes of a reason
+_REASON = struct.Struct(f"<{_NAME}sQ")  # reason (ASCII, zero-padded), frames
 _REASONS = 16
 _SIZE = _HEAD.size + _REASONS * _REASON.size
 _MAGIC = b"FSBOOKS1"
@@ -25,8 +26,7 @@ class BooksFile:
 
     def __init__(self, path: Path) -> None:
         """Open or make the file; open frames of a predecessor become dropped: gateway_lost."""
-        fresh = not path.exists() or path.stat().st_size != _SIZE
-        if fresh:
+        if not _is_ours(path):
             path.write_bytes(_HEAD.pack(_MAGIC, 0, 0, 0, 0).ljust(_SIZE, b"\0"))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _SIZE)
@@ -56,11 +56,12 @@ class BooksFile:
 
     def drop(self, reason: str, frames: int = 1) -> None:
         """Count frames that get no result, by reason."""
-        key = reason if reason in self.dropped or len(self.dropped) < _REASONS - 1 else OTHER
+        key = reason.encode("ascii", "replace")[:_NAME].rstrip(b"\0").decode("ascii") or OTHER  # as the file has it
+        if key not in self.dropped and len(self.dropped) >= _REASONS - 1:
+            key = OTHER
         self.dropped[key] = self.dropped.get(key, 0) + frames
         row = list(self.dropped).index(key)
-        name = key.encode("ascii", "replace")[:24]
-        _REASON.pack_into(self._map, _HEAD.size + row * _REASON.size, name, self.dropped[key])
+        _REASON.pack_into(self._map, _HEAD.size + row * _REASON.size, key.encode("ascii"), self.dropped[key])
 
     def resend(self) -> None:
         """Count a frame sent again."""
@@ -87,4 +88,13 @@ class BooksFile:
 
     def _read_reasons(self) -> dict[str, int]:
         rows = (_REASON.unpack_from(self._map, _HEAD.size + i * _REASON.size) for i in range(_REASONS))
-        return {name.rstrip(b"\0").decode("ascii"): count for name, count in rows if count}
+        return {name.rstrip(b"\0").decode("ascii", "replace"): count for name, count in rows if count}
+
+
+def _is_ours(path: Path) -> bool:
+    """Return True when *path* holds accounts that can be continued."""
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        return False
+    return len(data) == _SIZE and data.startswith(_MAGIC)
