@@ -15,6 +15,7 @@ from node.http11 import Connection, Disconnected, HttpError, Request, reason_phr
 log = logging.getLogger(__name__)
 
 MAX_CONNECTIONS = 1024
+ACCEPT_PAUSE_S = 0.1  # after a failure to accept
 SKIP_LIMIT = 64 << 20  # bytes of a refused body that are read to keep the connection in step
 
 View = Callable[[Request, Connection], None]
@@ -26,6 +27,7 @@ class Server:
     def __init__(self, listener: socket.socket, view: View) -> None:
         self._listener = listener
         self._view = view
+        self._pause = threading.Event()  # never set: something to wait on
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def serve(self) -> None:
@@ -33,20 +35,35 @@ class Server:
         while True:
             try:
                 sock, _ = self._listener.accept()
-            except OSError:
-                return
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                if self._listener.fileno() < 0:
+                    return
+                log.error("cannot accept a connection: %s", error)  # the peer went away, or no file is left
+                self._pause.wait(ACCEPT_PAUSE_S)
+                continue
             if self._places.acquire(blocking=False):
-                threading.Thread(target=self._attend, args=(sock,), name="connection", daemon=True).start()
+                self._begin(sock)
             else:
                 refuse(sock)
+
+    def _begin(self, sock: socket.socket) -> None:
+        """Give a connection its thread; when the machine has none left it is refused."""
+        try:
+            threading.Thread(target=self._attend, args=(sock,), name="connection", daemon=True).start()
+        except RuntimeError as error:
+            log.error("no thread for a connection: %s", error)
+            self._places.release()
+            refuse(sock)
 
     def _attend(self, sock: socket.socket) -> None:
         try:
             with sock:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connection = Connection(sock)
                 while self._one(connection):
                     pass
+                if connection.must_close:
+                    connection.linger()
         except (Disconnected, OSError) as error:
             log.debug("connection ended: %s", error)
         except Exception:
@@ -75,7 +92,7 @@ class Server:
             log.exception("%s %s", request.method, redacted(request.path))
             problem(connection, HttpError(500, "the gateway failed; its log says why", close=True), request)
             return False
-        return request.keep_alive and connection.skip_body(SKIP_LIMIT)
+        return request.keep_alive and not connection.must_close and connection.skip_body(SKIP_LIMIT)
 
 
 def refuse(sock: socket.socket) -> None:

@@ -103,6 +103,8 @@ class Views:
         """Return the input that an authorized head means, checked. Raises HttpError."""
         if handler_id not in held.plan.local:
             raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
+        if port >= held.topology.inputs(handler_id):
+            raise HttpError(404, f"handler {handler_id} has no input {port}")
         self._check_packet(request)
         return Input(held, handler_id, port, held.outlet(handler_id))
 
@@ -119,6 +121,8 @@ class Views:
         header = checked(slot.view, held)
         if (header.handler_id, header.port) != (target.handler_id, target.port):
             raise HttpError(422, "the packet is addressed to another input than the URL")
+        if header.kind is not Kind.FRAME or header.payload is None:
+            raise HttpError(422, f"a {header.kind} packet, or no payload, where frames belong")
         if not slot.send():
             raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
         connection.send(ACCEPTED)
@@ -185,7 +189,7 @@ class Views:
     def _one(self, entry: Entry, sequence: int, request: Request, connection: Connection) -> None:
         """One result; waits for it as long as Prefer says."""
         wanted = prefer(request.headers).get("wait", "0")
-        result = entry.wait(sequence, min(float(wanted), 300.0) if wanted.isdigit() else 0.0)
+        result = entry.wait(sequence, min(float(wanted), 300.0) if wanted.isascii() and wanted.isdigit() else 0.0)
         if result is None and entry.is_open(sequence):
             headers = {"Retry-After": "1", "Content-Type": "application/json"}
             connection.respond(202, headers, b'{"status": "in_flight"}')
@@ -198,7 +202,7 @@ class Views:
     def _stream(self, entry: Entry, request: Request, connection: Connection) -> None:
         """Results in order, each once: NDJSON, or server-sent events."""
         after = request.query.get("after", "-1")
-        if not after.lstrip("-").isdigit():
+        if after != "-1" and not (after.isascii() and after.isdigit() and len(after) < 19):
             raise HttpError(400, f"after={after!r} is no sequence")
         sse = accepts(request.headers, ["application/x-ndjson", "text/event-stream"]) == "text/event-stream"
         media = "text/event-stream" if sse else "application/x-ndjson"
@@ -218,6 +222,8 @@ class Views:
             for result in entry.stream(-1, STREAM_IDLE_S):
                 if result is not None and result.picture is not None:
                     connection.send(video_part(result))
+                elif connection.peer_gone():
+                    return
         except Disconnected:
             return
         finally:
