@@ -98,7 +98,18 @@ class FrameLoop:
         span = Span(
             self._link.handler_id, self._link.settings.node_id, received, start, end, sum(p.size for p in packets)
         )
-        self._send_all(routing, header, value, [*trace, span])
+        self._send_or_fail(routing, header, value, [*trace, span])
+
+    def _send_or_fail(self, routing: Routing, header: Header, value: Any, trace: list[Span]) -> None:
+        """Send *value*; what no output can carry fails the frame, not the process."""
+        try:
+            self._send_all(routing, header, value, trace)
+        except Exception as error:
+            handler_id = self._link.handler_id
+            log.exception("handler %s gave what cannot be sent", handler_id)
+            reason = f"{type(error).__name__}: {error}"
+            broken = EmptyPart(status="failed", ended_by=handler_id, reason=reason, broken=True)
+            self._send_all(routing, header, broken, trace)
 
     def _execute(self, sequence: int, values: list[Any]) -> tuple[Any, float, float]:
         """Return what the handler gives (or an EmptyPart), and when it began and ended."""
