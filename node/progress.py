@@ -1,7 +1,7 @@
 """What a handler is doing just now, in a small file that outlives the handler.
 
 The handler's process writes, the agent reads: after a death it tells the frame to blame, before one it tells a
-stuck handler. One writer, fields of 8 aligned bytes, so no lock.
+stuck handler. One writer, and readers that read twice, so no lock.
 """
 
 import mmap
@@ -43,8 +43,11 @@ class ProgressFile:
         _LAYOUT.pack_into(self._map, 0, -1, time.monotonic(), self.frames, waiting)
 
     def read(self) -> Progress:
-        """Return what the handler does now."""
-        sequence, since, frames, waiting = _LAYOUT.unpack_from(self._map)
+        """Return what the handler does now: read until it looks the same twice, since the writer may be at it."""
+        before = b""
+        while (now := self._map[: _LAYOUT.size]) != before:
+            before = now
+        sequence, since, frames, waiting = _LAYOUT.unpack(now)
         return Progress(None if sequence < 0 else sequence, since, frames, waiting)
 
     def close(self) -> None:

@@ -60,7 +60,7 @@ class Recorder:
         return Telemetry(
             packets=packets,
             packets_lost=lost,
-            links=[LinkStats(n, int(f), int(b), ms) for n, (f, b, ms) in links.items()],
+            links=[LinkStats(n, int(f), int(b), ms) for n, (f, b, ms) in list(links.items())],
             frames=frames,
             service_ms=service,
             queue_size=self.queue_size,
