@@ -200,19 +200,24 @@ def test_the_control_client_survives_a_kept_connection_that_was_closed() -> None
     program = f"""
         import socket
         server = socket.socket(fileno={server.fileno()})
-        for _ in range(2):
-            peer, _ = server.accept()
-            peer.recv(65536), peer.sendall({answer!r})
-            peer.recv(65536), peer.close()
+        first, _ = server.accept()
+        first.recv(65536), first.sendall({answer!r})
+        first.recv(65536), first.close()
+        second, _ = server.accept()
+        second.recv(65536), second.sendall({answer!r})
     """
     command = [sys.executable, "-c", textwrap.dedent(program)]
-    with subprocess.Popen(command, pass_fds=[server.fileno()]) as peer:
+    peer = subprocess.Popen(command, pass_fds=[server.fileno()])
+    try:
         client = ControlClient()
         assert client.get(url) == b"ok"
         assert client.get(url) == b"ok", "closed under the second request, sent again"
         client.close()
         assert peer.wait(WAIT_S) == 0
-    server.close()
+    finally:
+        peer.kill()
+        peer.wait(WAIT_S)
+        server.close()
 
 
 def test_the_supervisor_starts_the_nodes_last_and_tells_them_the_port(supervised: Daemon) -> None:
