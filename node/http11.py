@@ -58,6 +58,8 @@ class _Head:
         self.headers: dict[str, str] = {}
         self.repeated: set[str] = set()
         self.complete = False
+        self.keep_alive = False
+        self.parser = httptools.HttpRequestParser(self)
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -72,6 +74,7 @@ class _Head:
 
     def on_headers_complete(self) -> None:
         self.complete = True
+        self.keep_alive = self.parser.should_keep_alive()  # asked after the message, llhttp has forgotten
 
 
 class Connection:
@@ -250,13 +253,15 @@ def reason_phrase(status: int) -> str:
 def parse_head(head: bytes) -> Request:
     """Return the request whose head is *head* (with the blank line). Raises HttpError."""
     found = _Head()
-    parser = httptools.HttpRequestParser(found)
+    parser = found.parser
     try:
         parser.feed_data(head)
     except httptools.HttpParserUpgrade as error:
         raise HttpError(400, "no protocol upgrade here", close=True) from error
     except httptools.HttpParserError as error:
         raise HttpError(400, f"malformed head: {error}", close=True) from error
+    finally:
+        del found.parser  # the two hold each other, and the collector is slow
     if not found.complete:
         raise HttpError(400, "malformed head", close=True)
     try:
@@ -273,7 +278,7 @@ def parse_head(head: bytes) -> Request:
         query=query,
         headers=found.headers,
         content_length=_content_length(found),
-        keep_alive=parser.should_keep_alive(),
+        keep_alive=found.keep_alive,
     )
 
 
