@@ -28,6 +28,7 @@ from node.addresses import handler_address, handler_depth, input_path
 from node.channel import Channel, sweep
 from node.control import Attach, Attached, ChildSettings, Ready
 from node.hop import HopClient
+from node.worker.main import settle
 from wire import packet
 from wire.messages import Entry, Graph, HandlerSpec, ResultSpec, Route, SessionPlan
 from wire.packet import EncodedPart, Header, Span
@@ -192,6 +193,7 @@ def gateway_process(pipe: Connection, listener: socket.socket, settings: ChildSe
 
 def reader_process(pipe: Connection, settings: ChildSettings) -> None:
     """Take packets from the handler's inbox as a handler's process does, decode them, let them go."""
+    settle(settings, pin=True)
     os.sched_setaffinity(0, [CORE])
     channel = Channel(settings.channel_name, Path(settings.run_path))
     inbox = channel.inbox(handler_address(1, 0), handler_depth(benchmark_plan("http://127.0.0.1:1"), 1))

@@ -83,8 +83,10 @@ class Outlet:
                 raise ChannelError(f"cannot send to {self.address}: {error}") from error
             if not taken:
                 return False
-            with contextlib.suppress(iox.NotifierNotifyError):  # the receiver died: seen elsewhere
+            try:
                 self._notifier.notify()
+            except iox.NotifierNotifyError:  # the receiver died: seen elsewhere
+                return True
             return True
 
     def close(self) -> None:

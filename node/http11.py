@@ -173,7 +173,9 @@ class Connection:
 
     def skip_body(self, limit: int) -> bool:
         """Read and forget what is left of the body. Returns False when it is over *limit*: then close."""
-        if self._expects and self._unread:
+        if not self._unread:
+            return True
+        if self._expects:
             return False  # never asked for it, so the peer may or may not send it
         if self._unread > limit:
             return False
@@ -202,6 +204,13 @@ class Connection:
             self.must_close = True
             lines.append("Connection: close")
         self.send(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"), b"" if self._head_only else body)
+
+    def accept(self) -> None:
+        """Answer a packet with 202, without the generality of `respond`."""
+        try:
+            self._socket.sendall(ACCEPTED)
+        except OSError as error:
+            raise Disconnected(str(error)) from error
 
     def start_chunks(self, headers: dict[str, str]) -> None:
         """Begin a response of unknown length that ends with the connection."""

@@ -14,7 +14,7 @@ from node.gateway.entry import Entry
 from node.gateway.posts import post_frame
 from node.gateway.results import Result
 from node.gateway.sessions import Held, Sessions
-from node.http11 import ACCEPTED, Connection, Disconnected, HttpError, Request, accepts, prefer
+from node.http11 import Connection, Disconnected, HttpError, Request, accepts, prefer
 from wire import packet
 from wire.packet import MEDIA_TYPE, Kind, PacketError
 
@@ -125,7 +125,7 @@ class Views:
             raise HttpError(422, f"a {header.kind} packet, or no payload, where frames belong")
         if not slot.send():
             raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
-        connection.send(ACCEPTED)
+        connection.accept()
 
     def _result(self, held: Held, request: Request, connection: Connection) -> None:
         """Take an exit's report for an entry here."""
@@ -136,7 +136,7 @@ class Views:
         if header.kind is not Kind.RESULT:
             raise HttpError(422, f"a {header.kind} packet where results belong")
         entry.report(packet.decode(body))
-        connection.send(ACCEPTED)
+        connection.accept()
 
     def _lost(self, held: Held, request: Request, connection: Connection) -> None:
         entry = entry_of(held)
@@ -146,7 +146,7 @@ class Views:
             lost = msgspec.json.decode(connection.read_body(), type=Lost)
         except msgspec.DecodeError as error:
             raise HttpError(422, str(error)) from error
-        connection.send(ACCEPTED)
+        connection.accept()
         if lost.gave_up:
             entry.handler_gave_up(lost.handler_id, lost.gave_up)
         else:

@@ -170,6 +170,8 @@ def settle(settings: ChildSettings, *, pin: bool) -> None:
         signal.signal(number, signal.SIG_IGN)
     if pin and settings.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, settings.cpus)
+    if pin and hasattr(os, "SCHED_BATCH"):
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))  # computing: need not preempt who moves frames
     gc.freeze()  # what was imported stays: the collector need not look at it again
     gc.set_threshold(20_000, 20, 50)  # frames make no cycles; a collection for each of them costs more than it finds
     logging.basicConfig(
