@@ -14,6 +14,7 @@ import ctypes
 import functools
 import shutil
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,19 @@ class Inbox:
         """Return the next packet's bytes, read-only and not copied, or None after *timeout_s*."""
         sample = self._take()
         if sample is None and timeout_s > 0:
-            with contextlib.suppress(iox.ListenerWaitError):  # a signal, SIGCONT too, interrupts the wait
-                self._listener.timed_wait(iox.Duration.from_secs_f64(timeout_s))
-            sample = self._take()
+            sample = self._wait(time.monotonic() + timeout_s)
         if sample is None:
             return None
         return _view(sample, sample.header.number_of_elements).toreadonly()
+
+    def _wait(self, deadline: float) -> Any:
+        """Wait for a sample. Notices of packets that were taken without waiting are still there, and wake in vain."""
+        sample = None
+        while sample is None and (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(iox.ListenerWaitError):  # a signal, SIGCONT too, interrupts the wait
+                self._listener.timed_wait(iox.Duration.from_secs_f64(left))
+            sample = self._take()
+        return sample
 
     def _take(self) -> Any:
         try:

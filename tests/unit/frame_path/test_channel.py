@@ -5,45 +5,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import textwrap
 import threading
 import time
-import uuid
-from collections.abc import Iterator
-from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
-import pytest
-
-from node.channel import SHM, Channel, Outlet, sweep
+from node.channel import Channel, Outlet, sweep
 from tests.unit.frame_path.channel_child import answer
+from tests.unit.frame_path.conftest import Place
 
 DEPTH = 4
 MIB = 1 << 20
-
-
-@dataclass
-class Place:
-    """A channel of its own in a folder of its own."""
-
-    name: str
-    path: Path
-    channel: Channel
-
-    def left(self) -> list[str]:
-        return [p.name for p in SHM.glob(f"{self.name}*")]
-
-
-@pytest.fixture
-def place() -> Iterator[Place]:
-    name = f"fstest{uuid.uuid4().hex[:10]}"
-    with tempfile.TemporaryDirectory(prefix="fs") as folder:  # pytest's folders are too long for a Unix socket's name
-        yield Place(name, Path(folder), Channel(name, Path(folder)))
-        sweep(name, Path(folder))
 
 
 class Peer:
@@ -150,9 +124,13 @@ def test_waiting_ends_when_a_packet_comes(place: Place) -> None:
     assert inbox.receive(10.0) is not None
     assert time.monotonic() - start < 5
     timer.join()
+    for _ in range(DEPTH):
+        assert put(outlet, b"x")
+    for _ in range(DEPTH):
+        assert inbox.receive(1.0) is not None
     start = time.monotonic()
-    assert inbox.receive(0.1) is None
-    assert time.monotonic() - start < 2
+    assert inbox.receive(0.2) is None
+    assert 0.2 <= time.monotonic() - start < 2, "notices of packets that were there at once do not end a later wait"
     inbox.close()
     outlet.close()
 

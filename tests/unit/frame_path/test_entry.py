@@ -1,0 +1,329 @@
+"""The entry with real shared memory and real threads; the test plays the handler."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import msgspec
+import pytest
+
+from node.addresses import handler_address, handler_depth
+from node.channel import Inbox
+from node.forward import Forwarder
+from node.gateway import entry as module
+from node.gateway.entry import Dropped, Ended, Entry, Repeated
+from node.gateway.results import Result
+from node.gateway.window import OpenFrame
+from node.recorder import Recorder
+from tests.unit.frame_path.conftest import Place
+from tests.unit.frame_path.test_graph import PORTS, STEP, graph
+from wire import packet
+from wire.messages import Delivery, FrameStatus, ResultSpec, Route, SessionPlan
+from wire.messages import Entry as EntryPlace
+from wire.packet import EmptyPart, EncodedPart, Header, Packet
+
+PART = EncodedPart("image/jpeg", 0)
+PATIENCE_S = 5.0
+
+
+def plan(
+    window: int = 2, delivery: Delivery = Delivery.LOSSLESS, epoch: int = 1, url: str | None = None
+) -> SessionPlan:
+    """Handler 1 here, or on node 2 at *url*."""
+    route = Route(node_id=2, url=url) if url else Route(node_id=1, url="http://127.0.0.1:1")
+    return SessionPlan(
+        epoch=epoch,
+        accept_from=epoch,
+        graph=graph({1: STEP}),
+        local=[1],
+        routes={1: [route]},
+        entry=EntryPlace(node_id=1, url="http://127.0.0.1:1", key="k", handler_id=1),
+        results=[ResultSpec(handler_id=1)],
+        delivery=delivery,
+        window=window,
+    )
+
+
+@dataclass
+class Session:
+    """An entry, and the inbox of its first handler."""
+
+    place: Place
+    plan: SessionPlan
+    entry: Entry = field(init=False)
+    inbox: Inbox = field(init=False)
+    closing: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.entry = Entry(7, self.plan, PORTS, self._sender, self.place.path / "books")
+        self.inbox = self.place.channel.inbox(handler_address(7, 1), handler_depth(self.plan, 1))
+
+    def _sender(self, current: Callable[[], SessionPlan]) -> Forwarder:
+        return Forwarder(self.place.channel, 1, Recorder(1.0), None, self.closing, current)
+
+    def post(self, key: tuple[str, str] | None = None, data: bytes = b"frame") -> OpenFrame:
+        ticket = self.entry.admit(PATIENCE_S)
+        assert ticket is not None
+        return self.entry.open(ticket, (PART, [data]), (), key)
+
+    def arrived(self, timeout_s: float = PATIENCE_S) -> Header | None:
+        """Return the header of the next packet that the handler gets."""
+        data = self.inbox.receive(timeout_s)
+        return None if data is None else packet.decode(data).header
+
+    def answer(self, sequence: int, status: str = "ok") -> None:
+        part = EmptyPart(status=status, ended_by=1)  # type: ignore[arg-type]
+        header = Header(session_id=7, epoch=1, sequence=sequence, timestamp=0.0, origin=1, payload=part, handler_id=1)
+        self.entry.report(Packet(header, [], 0))
+
+    def balanced(self) -> bool:
+        books = self.entry.books()
+        return books.frames_in == books.delivered + sum(books.dropped.values()) + books.in_flight
+
+    def room(self) -> int:
+        """Return how many frames may come in now, and leave it so."""
+        tickets = []
+        while (ticket := self.entry.admit(0.0)) is not None:
+            tickets.append(ticket)
+        for one in tickets:
+            self.entry.release(one)
+        return len(tickets)
+
+
+Make = Callable[..., Session]
+
+
+@pytest.fixture
+def make(place: Place) -> Iterator[Make]:
+    made: list[Session] = []
+
+    def begin(*args: object, **members: object) -> Session:
+        made.append(Session(place, plan(*args, **members)))  # type: ignore[arg-type]
+        return made[-1]
+
+    yield begin
+    for session in made:
+        session.closing.set()
+        session.entry.close(remove=True)
+        session.inbox.close()
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(32) as threads:
+        yield threads
+
+
+def test_many_clients_at_once_get_each_their_own_result(make: Make, pool: ThreadPoolExecutor) -> None:
+    session = make(window=4)
+
+    def client(_: int) -> Result | None:
+        return session.entry.wait(session.post().sequence, PATIENCE_S)
+
+    results = [pool.submit(client, n) for n in range(100)]
+    seen = []
+    for _ in range(100):
+        header = session.arrived()
+        assert header is not None
+        assert session.entry.in_flight <= 4
+        assert session.balanced()
+        seen.append(header.sequence)
+        session.answer(header.sequence)
+    assert seen == list(range(100)), "frames leave in the order of their numbers"
+    assert sorted(r.sequence for f in results if (r := f.result(PATIENCE_S)) is not None) == list(range(100))
+    books = session.entry.books()
+    assert (books.frames_in, books.delivered, books.in_flight) == (100, 100, 0)
+    assert session.room() == 4
+
+
+def test_the_end_of_a_session_ends_all_waiting(make: Make, pool: ThreadPoolExecutor) -> None:
+    session = make(window=1)
+    frame = session.post()
+    waiting = pool.submit(session.entry.admit, 60.0)
+    result = pool.submit(session.entry.wait, frame.sequence, 60.0)
+    stream = pool.submit(lambda: list(session.entry.stream(-1, 60.0)))
+    with pytest.raises(TimeoutError):
+        waiting.result(0.2)
+    session.entry.close(remove=True)
+    with pytest.raises(Ended):
+        waiting.result(PATIENCE_S)
+    ended = result.result(PATIENCE_S)
+    assert ended is not None
+    assert ended.body["reason"] == "session_deleted"
+    assert [r.sequence for r in stream.result(PATIENCE_S) if r] == [0], "its last results, then the end"
+
+
+def test_a_frame_whose_body_comes_after_the_end_is_refused(make: Make) -> None:
+    session = make()
+    ticket = session.entry.admit(1.0)
+    assert ticket is not None
+    session.entry.close(remove=True)
+    with pytest.raises(Ended):
+        session.entry.open(ticket, (PART, [b"late"]), (), None)
+    with pytest.raises(Ended):
+        session.entry.admit(1.0)
+    with pytest.raises(Ended):
+        session.entry.drop_newest()
+
+
+def test_a_place_given_back_goes_to_the_next(make: Make, pool: ThreadPoolExecutor) -> None:
+    """A client vanished in the middle of its body."""
+    session = make(window=1)
+    ticket = session.entry.admit(1.0)
+    assert ticket is not None
+    waiting = pool.submit(session.entry.admit, 60.0)
+    session.entry.release(ticket)
+    assert waiting.result(PATIENCE_S) is not None
+    assert session.entry.books().frames_in == 0
+
+
+def test_a_frame_that_cannot_be_sent_fails_and_leaves_its_place(make: Make) -> None:
+    session = make(window=1)
+    ticket = session.entry.admit(1.0)
+    assert ticket is not None
+    long = EmptyPart(status="ok", ended_by=1, reason="x" * packet.MAX_HEADER)
+    frame = session.entry.open(ticket, (long, []), (), None)
+    result = session.entry.wait(frame.sequence, 0.0)
+    assert result is not None
+    assert (result.http_status, session.balanced(), session.room()) == (500, True, 1)
+
+
+def test_live_drops_the_frame_that_waits_and_says_so(make: Make, pool: ThreadPoolExecutor) -> None:
+    session = make(window=1, delivery=Delivery.LIVE)
+    session.post()
+    older = pool.submit(session.entry.admit, 60.0)
+    with pytest.raises(TimeoutError):
+        older.result(0.2)
+    newer = pool.submit(session.entry.admit, 60.0)
+    with pytest.raises(Dropped) as dropped:
+        older.result(PATIENCE_S)
+    assert dropped.value.result.http_status == 503
+    session.answer(0)
+    assert newer.result(PATIENCE_S) is not None
+    assert session.entry.books().dropped == {"live_newer": 1}
+    assert session.balanced()
+
+
+def test_a_repeat_on_its_way_in_is_no_second_frame(make: Make) -> None:
+    """The client lost its patience while its first post waited for a place, and posted again."""
+    session = make(window=2)
+    first, second = session.entry.admit(1.0), session.entry.admit(1.0)
+    assert first is not None
+    assert second is not None
+    frame = session.entry.open(first, (PART, [b"x"]), (), ("me", "1"))
+    with pytest.raises(Repeated) as repeated:
+        session.entry.open(second, (PART, [b"x"]), (), ("me", "1"))
+    assert repeated.value.sequence == frame.sequence
+    session.entry.release(second)
+    session.answer(frame.sequence)
+    assert session.entry.known(("me", "1")) == frame.sequence
+    assert session.room() == 2
+
+
+def test_what_was_dropped_may_be_sent_again_what_was_delivered_not(make: Make) -> None:
+    session = make()
+    for number, status in enumerate(("dropped", "failed", "ok")):
+        frame = session.post(key=("me", status))
+        session.answer(frame.sequence, status)
+        assert session.entry.known(("me", status)) == (None if status == "dropped" else number)
+
+
+def test_handlers_that_die_get_the_frames_again_but_not_the_one_that_kills(make: Make) -> None:
+    session = make(window=2)
+    killer, other = session.post(), session.post()
+    assert [session.arrived(), session.arrived()] != [None, None]
+    session.entry.handler_lost(1, killer.sequence)
+    assert [h.sequence for h in (session.arrived(), session.arrived()) if h] == [0, 1]
+    session.entry.handler_lost(1, killer.sequence)
+    assert [h.sequence for h in (session.arrived(), session.arrived(0.1)) if h] == [other.sequence]
+    result = session.entry.wait(killer.sequence, 0.0)
+    assert result is not None
+    assert (result.status, result.http_status) == (FrameStatus.FAILED, 500)
+    assert session.entry.books().resent == 3
+
+
+def test_nothing_waits_for_a_handler_that_gave_up(make: Make, pool: ThreadPoolExecutor) -> None:
+    """Its inbox is gone, so the sending thread waits for it: the frame's end must end that too."""
+    session = make(window=1)
+    session.inbox.close()
+    posting = pool.submit(session.post)
+    with pytest.raises(TimeoutError):
+        posting.result(0.3)
+    start = time.monotonic()
+    session.entry.handler_gave_up(1, "no model")
+    result = session.entry.wait(posting.result(PATIENCE_S).sequence, 0.0)
+    assert time.monotonic() - start < 2
+    assert result is not None
+    assert (result.http_status, result.body["reason"]) == (500, "handler 1: no model")
+
+
+def test_a_new_plan_is_taken_at_once_even_when_its_nodes_are_not_ready(make: Make) -> None:
+    """Nodes learn of a plan one after the other: the first must not wait for the second to have it."""
+    session = make(window=2)
+    frames = [session.post(), session.post()]
+    assert session.arrived() is not None
+    start = time.monotonic()
+    session.entry.update(plan(window=2, epoch=2, url="http://127.0.0.1:9"))  # nobody listens there
+    assert time.monotonic() - start < 1
+    session.entry.update(plan(window=2, epoch=3))
+    deadline, found = time.monotonic() + PATIENCE_S, set[int]()
+    while len(found) < 2 and time.monotonic() < deadline:
+        header = session.arrived(0.5)
+        if header is not None and header.epoch == 3:
+            found.add(header.sequence)
+    assert found == {f.sequence for f in frames}
+
+
+def test_overdue_frames_are_sent_again_then_dropped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = make()
+    frame = session.post()
+    assert session.arrived() is not None
+    monkeypatch.setattr(module, "RESEND_S", 0.0)
+    session.entry.look_after()
+    again = session.arrived()
+    assert again is not None
+    assert again.sequence == frame.sequence
+    monkeypatch.setattr(module, "DROP_S", 0.0)
+    session.entry.look_after()
+    result = session.entry.wait(frame.sequence, 0.0)
+    assert result is not None
+    assert result.body["reason"] == "no_result"
+    assert session.balanced()
+
+
+def test_streams_hand_out_in_order_whatever_order_results_come_in(make: Make) -> None:
+    session = make(window=3)
+    for _ in range(3):
+        session.post()
+    stream = session.entry.stream(-1, 0.01)
+    session.answer(2)
+    assert next(stream) is None, "frame 2 waits for 0 and 1"
+    session.answer(0)
+    first = next(stream)
+    assert first is not None
+    assert first.sequence == 0
+    session.answer(1)
+    assert [r.sequence for r in (next(stream), next(stream)) if r] == [1, 2]
+    session.answer(1)
+    assert next(stream) is None, "a repeat changes nothing"
+
+
+def test_strangers_change_nothing(make: Make) -> None:
+    session = make()
+    session.answer(99)
+    frame = session.post()
+    header = Header(session_id=7, epoch=1, sequence=0, timestamp=0.0, origin=1, handler_id=5)
+    session.entry.report(Packet(header, [], 0))
+    assert session.entry.is_open(frame.sequence)
+
+
+def test_watchers_are_counted(make: Make) -> None:
+    session = make()
+    on_demand = msgspec.structs.replace(session.plan, results=[ResultSpec(handler_id=1, on_demand=True)])
+    session.entry.update(on_demand)
+    session.entry.watch(1)
+    assert session.post().want == ((1, 0),)
+    session.entry.watch(-1)
+    assert session.post().want == ()
