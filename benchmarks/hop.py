@@ -85,7 +85,9 @@ class RawTcp(Way):
     def __init__(self, size: int) -> None:
         super().__init__(size)
         ours, theirs = multiprocessing.Pipe()
-        self._process = multiprocessing.get_context("spawn").Process(target=raw_server, args=(theirs, size), daemon=True)
+        self._process = multiprocessing.get_context("spawn").Process(
+            target=raw_server, args=(theirs, size), daemon=True
+        )
         self._process.start()
         self._socket = socket.create_connection(("127.0.0.1", ours.recv()))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

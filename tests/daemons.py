@@ -1,11 +1,15 @@
 """Real daemons for tests: `python main.py CONFIG` with port 0, its printed ready line, an orderly end."""
 
+import atexit
 import contextlib
+import functools
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,9 +112,19 @@ def _group(process: psutil.Process) -> int | None:
 
 
 def clean_environ(changes: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return this environment without overrides but *changes*."""
+    """Return this environment without overrides but *changes*, with a temporary folder of this run's own.
+
+    An agent sweeps what killed agents of its user left: without a folder of its own a run would sweep another's.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("FACESERVICE_")}
-    return kept | dict(changes or {})
+    return kept | {"TMPDIR": _private_folder()} | dict(changes or {})
+
+
+@functools.cache
+def _private_folder() -> str:
+    folder = tempfile.mkdtemp(prefix="fs-test-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def start(
