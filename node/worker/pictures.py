@@ -16,9 +16,11 @@ RESULT_QUALITY = 85  # of pictures that clients get
 
 
 def as_jpeg(value: Any, *, for_hop: bool = False) -> tuple[Part, list[Buffer]] | None:
-    """Return an Image as a JPEG part, or None for any other value."""
-    if not isinstance(value, np.ndarray):
+    """Return an Image as a JPEG part, or None for any other value. Raises FrameError."""
+    if not isinstance(value, np.ndarray) or value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
         return None
+    if not value.size:
+        raise FrameError(f"an image of {value.shape} has no pixels")
     done, data = cv2.imencode(".jpg", value, [cv2.IMWRITE_JPEG_QUALITY, HOP_QUALITY if for_hop else RESULT_QUALITY])
     if not done:
         raise FrameError(f"cannot encode an image of {value.shape}")

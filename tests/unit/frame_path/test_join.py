@@ -67,7 +67,7 @@ def test_what_came_under_an_older_plan_is_forgotten() -> None:
 
 
 def test_the_worst_end_of_a_frame_counts() -> None:
-    ends = [EmptyPart(status=s, ended_by=1) for s in ("ok", "failed", "dropped")]  # type: ignore[arg-type]
+    ends = [EmptyPart(status=s, ended_by=1) for s in ("ok", "failed", "dropped")]
     assert ending([1, *ends]) is ends[1]
     assert ending([1, ends[0], ends[2]]) is ends[2]
     assert ending([1, 2]) is None

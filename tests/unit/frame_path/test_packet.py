@@ -91,7 +91,7 @@ def whole(value: Any, header: Header = HEADER) -> bytes:
 def same(left: Any, right: Any) -> bool:
     """Compare values that may hold arrays."""
     if isinstance(left, np.ndarray):
-        return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+        return bool(left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes())
     if isinstance(left, Encoded):
         return bytes(left.data) == bytes(right.data) and left.media_type == right.media_type
     if isinstance(left, list):

@@ -110,7 +110,7 @@ def kept_result(sequence: int, finished: float, size: int = 0) -> Result:
 def test_what_is_kept_is_bounded_and_findable(steps: list[tuple[float, int, bool]]) -> None:
     """Results may finish in any order; bounds are small here."""
     original = results.KEEP_RESULTS, results.KEEP_BYTES
-    results.KEEP_RESULTS, results.KEEP_BYTES = 10, 50_000  # type: ignore[misc]
+    results.KEEP_RESULTS, results.KEEP_BYTES = 10, 50_000
     try:
         kept, now, added = Kept(), 0.0, list[Result]()
         for number, (pause, size, named) in enumerate(steps):
@@ -131,7 +131,7 @@ def test_what_is_kept_is_bounded_and_findable(steps: list[tuple[float, int, bool
         assert held[0].sequence not in [r.sequence for r in kept.after(held[0].sequence, 1000)]
         assert kept.after(-1, 3) == held[:3]
     finally:
-        results.KEEP_RESULTS, results.KEEP_BYTES = original  # type: ignore[misc]
+        results.KEEP_RESULTS, results.KEEP_BYTES = original
 
 
 def test_a_name_means_the_newest_frame_of_it() -> None:
