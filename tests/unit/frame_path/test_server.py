@@ -1,0 +1,55 @@
+"""The data port when the machine runs short."""
+
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from node.gateway.server import Server
+from node.http11 import Connection, Request
+
+
+def view(_: Request, connection: Connection) -> None:
+    connection.respond(200, {}, b"ok", close=True)
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    yield listener
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+@pytest.fixture
+def no_files_left() -> Iterator[list[int]]:
+    """Let this process open no more files until the descriptors in the list are closed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held: list[int] = []
+    yield held
+    for one in held:
+        os.close(one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_server_accepts_again_after_files_ran_out(listener: socket.socket, no_files_left: list[int]) -> None:
+    server = threading.Thread(target=Server(listener, view).serve, daemon=True)
+    server.start()
+    peer = socket.socket()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (peer.fileno() + 8, hard))
+    with pytest.raises(OSError, match="Too many open files"):
+        while True:
+            no_files_left.append(os.dup(peer.fileno()))
+    with peer:
+        peer.settimeout(5)
+        peer.connect(listener.getsockname())
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: n\r\n\r\n")
+        server.join(0.3)
+        assert server.is_alive(), "one failure to accept does not make the gateway deaf"
+        while no_files_left:
+            os.close(no_files_left.pop())
+        assert peer.recv(1000).startswith(b"HTTP/1.1 200 ")
