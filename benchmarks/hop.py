@@ -22,6 +22,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from node import control
 from node.addresses import handler_address, handler_depth, input_path
@@ -33,7 +34,7 @@ from wire import packet
 from wire.messages import Entry, Graph, HandlerSpec, ResultSpec, Route, SessionPlan
 from wire.packet import EncodedPart, Header, Span
 
-TOKEN = "benchmark"  # noqa: S105 - not a secret
+TOKEN = "benchmark"
 CORE = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
 
 
@@ -295,7 +296,7 @@ def one_round(way: Way, posts: int) -> dict[str, float]:
     return figures
 
 
-def measure(size: int, posts: int, rounds: int) -> dict[str, object]:
+def measure(size: int, posts: int, rounds: int) -> dict[str, Any]:
     """Return medians per way, and the ratios of the hop to both others, taken round by round."""
     ways = [RawTcp(size), Hop(size), FlaskRequests(size)]
     try:
@@ -324,13 +325,13 @@ def main() -> None:
     options = parser.parse_args()
     os.sched_setaffinity(0, [CORE])
     found = []
-    print(f"{'bytes':>9} {'raw µs':>8} {'hop µs':>8} {'+handover':>9} {'Flask µs':>9} {'hop/raw':>8} {'Flask/hop':>9}")  # noqa: T201
+    print(f"{'bytes':>9} {'raw µs':>8} {'hop µs':>8} {'+handover':>9} {'Flask µs':>9} {'hop/raw':>8} {'Flask/hop':>9}")
     for size in map(int, options.sizes.split(",")):
         posts = options.posts if size < 1 << 20 else max(20, options.posts // 8)
         row = measure(size, posts, options.rounds)
         found.append(row)
         c = row["cpu_us"]
-        print(  # noqa: T201
+        print(
             f"{size:9} {c['raw TCP']['hop']:8.1f} {c['hop']['hop']:8.1f} {c['hop']['hand-over']:9.1f} "
             f"{c['Flask + requests']['hop']:9.1f} {row['hop_to_raw']:8.2f} {row['flask_to_hop']:9.2f}"
         )

@@ -117,7 +117,7 @@ def main() -> None:
     )
     for name, value, limit in rows:
         verdict = "" if limit is None else f"  at most {limit:g}: {'pass' if value <= limit else 'FAIL'}"
-        print(f"{name:40} {value:8.2f}{verdict}")  # noqa: T201
+        print(f"{name:40} {value:8.2f}{verdict}")
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2))
 

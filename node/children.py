@@ -73,6 +73,7 @@ class Child:
         self._why: str | None = None  # this process must die, or has said that it cannot go on
         self.restarts = 0
         self.reason: str | None = None  # of the last death
+        self.bad_params = False  # the last one could not prepare because of its parameters
         self._thread = threading.Thread(target=self._run, name=f"child {job.name}", daemon=True)
 
     def __repr__(self) -> str:
@@ -203,6 +204,7 @@ class Child:
                 self._became_ready()
         elif isinstance(message, control.Failed):
             self._why, self._hopeless = message.reason, message.for_good
+            self.bad_params = message.bad_params
         else:
             self._hooks.message(message)
 

@@ -98,6 +98,7 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
 
     reason: str
     for_good: bool = False
+    bad_params: bool = False  # it is the plan's fault, and would be anywhere
 
 
 class Attached(Message, frozen=True, kw_only=True, tag="attached"):

@@ -9,7 +9,7 @@ from node import control
 from node.children import Child, Hooks, Job
 from node.launcher import Launcher
 from node.sampler import ProcessSample
-from node.sessions import Event, NotPrepared, transition
+from node.sessions import BadPlan, Event, NotPrepared, transition
 from node.supervision import ChildState
 from wire.messages import HandlerStatus, NodeSession, Running, SessionPlan
 
@@ -134,10 +134,13 @@ class Held:
         )
 
     def await_handlers(self, deadline: float) -> None:
-        """Wait until all local handlers are ready. Raises NotPrepared."""
+        """Wait until all local handlers are ready. Raises NotPrepared, BadPlan when parameters are wrong."""
         for handler_id, slot in list(self.slots.items()):
             if not slot.child.wait_ready(deadline):
                 why = slot.child.reason or "still preparing"
+                if slot.child.bad_params:
+                    index = [h.handler_id for h in self.plan.graph.handlers].index(handler_id)
+                    raise BadPlan(f"handler {handler_id}: {why}", f"/graph/handlers/{index}/params")
                 raise NotPrepared(f"handler {handler_id} is {slot.child.state}: {why}")
 
 

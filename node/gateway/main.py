@@ -48,6 +48,7 @@ from wire.packet import Kind, PacketError
 
 log = logging.getLogger(__name__)
 
+GREETING_S = 0.1  # the agent names its sessions as soon as the gateway is ready; a pause that long ends the list
 IDLE_S = 0.25  # how long the results thread waits before it looks whether to end
 
 
@@ -70,9 +71,16 @@ class Gateway:
         server = Server(self._listener, Views(self.sessions, self._settings.max_frame_bytes, self._settings.token))
         self._results = threading.Thread(target=self._receive, name="results", daemon=True)
         self._results.start()
-        for name, target in (("accept", server.serve), ("care", self._look_after)):
-            threading.Thread(target=target, name=name, daemon=True).start()
+        threading.Thread(target=self._look_after, name="care", daemon=True).start()
         control.send(self._pipe, Ready())
+        self._greeted()
+        threading.Thread(target=server.serve, name="accept", daemon=True).start()
+
+    def _greeted(self) -> None:
+        """Take the sessions that the agent names first: before them every frame would be answered with 404."""
+        with contextlib.suppress(EOFError, OSError):
+            while self._pipe.poll(GREETING_S):
+                self._obey(control.receive(self._pipe, control.to_gateway))
 
     # --- results thread ------------------------------------------------------------------------------
 

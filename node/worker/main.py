@@ -94,7 +94,8 @@ class Worker:
             handler = self._make()
             handler.prepare()
         except (Unavailable, msgspec.ValidationError) as error:
-            self.say(Failed(reason=str(error), for_good=True))
+            bad = isinstance(error, msgspec.ValidationError)
+            self.say(Failed(reason=str(error), for_good=True, bad_params=bad))
             return None
         except Exception as error:
             log.exception("handler %s cannot prepare", self._spec.handler_id)
