@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -146,7 +145,7 @@ def test_a_handler_that_cannot_prepare_is_said_with_its_reason(node: Daemon) -> 
     body = plan(node.data_url)
     body["graph"]["handlers"][1]["params"] = {"width": -4, "height": 24}
     answer = put(node, 7, body)
-    assert answer.status_code == 503
+    assert (answer.status_code, answer.json()["pointer"]) == (422, "/graph/handlers/1/params")
     assert "width" in answer.json()["detail"]
     assert requests.get(f"{node.url}/sessions/7", timeout=5).json()["state"] == "failed"
     assert put(node, 7, plan(node.data_url, epoch=2)).json()["state"] == "initialized"
@@ -195,8 +194,7 @@ def test_a_stopping_node_finishes_the_frame_in_flight(node: Daemon) -> None:
 
 def _begun(node: Daemon) -> bool:
     """Return True when a handler works on a frame: its progress file names one."""
-    folder = Path(tempfile.gettempdir()) / f"faceservice-{os.getuid()}" / _folder_of(node)
-    return ProgressFile(folder / "progress-7-1").read().sequence is not None
+    return ProgressFile(_folder_of(node) / "progress-7-1").read().sequence is not None
 
 
 def test_the_older_protocol_keeps_its_states(node: Daemon) -> None:
@@ -318,7 +316,7 @@ def test_a_killed_agent_takes_its_processes_along_and_its_successor_cleans_up(
     node: Daemon, start_daemon: StartDaemon, tmp_path: Path
 ) -> None:
     put(node, 7, plan(node.data_url))
-    members, name = node.members(), _folder_of(node)
+    members, name = node.members(), _folder_of(node).name
     node.process.kill()
     gone, alive = psutil.wait_procs([m for m in members if m.pid != node.process.pid], timeout=5)
     assert not alive
@@ -329,7 +327,7 @@ def test_a_killed_agent_takes_its_processes_along_and_its_successor_cleans_up(
     assert gone
 
 
-def _folder_of(node: Daemon) -> str:
-    """Return the name of the agent's folder: the one whose lock it has open."""
+def _folder_of(node: Daemon) -> Path:
+    """Return the agent's folder: the one whose lock it has open."""
     files = [f.path for f in psutil.Process(node.process.pid).open_files()]
-    return next(Path(path).parent.name for path in files if path.endswith("/lock"))
+    return next(Path(path).parent for path in files if path.endswith("/lock"))
