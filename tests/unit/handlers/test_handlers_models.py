@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from handlers import fetch as module
+from handlers import archives as module
 from handlers.base import Unavailable
-from handlers.fetch import FetchError, download, fetch
-from handlers.manifest import Model, find, locate, manifest
+from handlers.fetch import download, fetch
+from handlers.manifest import FetchError, Model, find, locate, manifest
 from handlers.models import choose, main, verify_models
 
 CONTENT = bytes(range(256)) * 4000
@@ -127,7 +127,7 @@ def test_one_file_is_taken_out_of_a_wheel(tmp_path: Path, monkeypatch: pytest.Mo
             file.writestr("some_package/__init__.py", "raise SystemExit")
         return folder / "some_package-1.0-py3-none-any.whl"
 
-    monkeypatch.setattr(module, "_pip_download", wheel)
+    monkeypatch.setattr(module, "pip_download", wheel)
     source = "pip:some-package==1.0:some_package/model.dat"
     assert fetch(model(source), tmp_path, ignore).read_bytes() == CONTENT
     assert [p.name for p in tmp_path.iterdir()] == ["model.dat"]
@@ -136,7 +136,7 @@ def test_one_file_is_taken_out_of_a_wheel(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_installed_packages_are_used_without_a_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_pip_download", lambda *_: pytest.fail("downloaded"))
+    monkeypatch.setattr(module, "pip_download", lambda *_: pytest.fail("downloaded"))
     wanted = find("dlib-landmarks-5")
     assert locate(wanted.id, fetch(wanted, tmp_path, ignore).parent) == tmp_path / wanted.file
 
