@@ -20,6 +20,7 @@ from wire.web import Problem, Unprocessable
 
 logger = logging.getLogger(__name__)
 
+MAX_ID = 2**31 - 1  # wire.messages.Id
 ATTEMPTS = 3  # placements tried when nodes prove to be away
 
 Json = dict[str, object]
@@ -39,7 +40,9 @@ class Sessions:
 
     def get(self, session_id: int) -> SessionRecord:
         """Return the session, deleted or not. Raises UnknownSession."""
-        found = self._parts.held.get(session_id) or self._parts.store.session(session_id)
+        found = self._parts.held.get(session_id)
+        if found is None and session_id <= MAX_ID:  # a larger one fits into no column
+            found = self._parts.store.session(session_id)
         if found is None:
             raise UnknownSession(f"there is no session {session_id}")
         return found
@@ -109,7 +112,7 @@ class Sessions:
                 break
             avoid |= reasons(failures)
             record = self._again(record, request, algorithm, avoid, failures)
-        raise unprepared(failures)
+        raise unprepared(failures, record.plan.graph)
 
     def _again(
         self,
@@ -122,7 +125,7 @@ class Sessions:
         try:
             decision, plan = self._placer.decide(algorithm, request, avoid=avoid)
         except base.Unplaceable as error:
-            problem = unprepared(failures)
+            problem = unprepared(failures, record.plan.graph)
             problem.members["reasons"] = error.reasons
             raise problem from error
         epoch, variant = record.epoch + 1, decision.variant.variant_name
@@ -182,7 +185,7 @@ class Sessions:
             try:
                 return self._placer.moved(record, plan, "reallocated", request=wish)
             except MoveFailed as error:
-                raise unprepared(error.failures) from error
+                raise unprepared(error.failures, plan.graph) from error
 
     def _start(self, record: SessionRecord) -> SessionRecord:
         record = self._placer.change(record, state=transition(record.state, Event.START))

@@ -14,6 +14,7 @@ from wire.openapi import bodies
 from wire.web import BadRequest, decode, encode
 
 MAX_LIMIT = 1000
+MAX_AFTER = 2**63 - 1  # what an id may be in the database
 PAGE_SESSIONS = 100
 
 
@@ -154,6 +155,6 @@ def _window() -> tuple[int, int]:
         after, limit = int(request.args.get("after", "0")), int(request.args.get("limit", "100"))
     except ValueError as error:
         raise BadRequest("after and limit are whole numbers") from error
-    if limit < 1 or after < -1:
-        raise BadRequest("limit is at least 1, after at least -1")
+    if limit < 1 or not -1 <= after <= MAX_AFTER:
+        raise BadRequest(f"limit is at least 1, after between -1 and {MAX_AFTER}")
     return after, min(limit, MAX_LIMIT)

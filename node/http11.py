@@ -26,12 +26,15 @@ HEAD_END = b"\r\n\r\n"
 class HttpError(Exception):
     """A request that cannot be served: status, a word, and whether the connection is still in step."""
 
-    def __init__(self, status: int, detail: str, *, close: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, status: int, detail: str, *, close: bool = False, retry_after: float | None = None, allow: str = ""
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.detail = detail
         self.close = close
         self.retry_after = retry_after
+        self.allow = allow  # methods, for 405
 
 
 class Disconnected(ConnectionError):

@@ -116,6 +116,8 @@ def problem(connection: Connection, error: HttpError, request: Request | None) -
     headers = {"Content-Type": "application/problem+json"}
     if error.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    if error.allow:
+        headers["Allow"] = error.allow
     if error.retry_after is not None:
         headers["Retry-After"] = f"{max(1, round(error.retry_after))}"
     connection.respond(error.status, headers, json.dumps(body).encode(), close=error.close)

@@ -89,7 +89,8 @@ class Views:
     @staticmethod
     def _only(request: Request, *methods: str) -> None:
         if request.method not in methods:
-            raise HttpError(405, f"{request.method} here; allowed: {', '.join(methods)}")
+            allow = ", ".join(methods)
+            raise HttpError(405, f"{request.method} here; allowed: {allow}", allow=allow)
 
     def _session(self, text: str) -> Held:
         held = self._sessions.get(number(text))

@@ -36,8 +36,18 @@ def plain_boxes(value: Any) -> Any:
 
 
 def unpacked(values: list[Any], types: tuple[Any, ...]) -> list[Any]:
-    """Return *values* with encoded pictures decoded where the handler takes pixels. Raises FrameError."""
-    return [
-        decode_picture(v.data) if t is Image and isinstance(v, Encoded) else v
-        for v, t in zip(values, types, strict=True)
-    ]
+    """Return *values* with encoded pictures decoded where the handler takes pixels.
+
+    Raises FrameError for what the handler does not take: a client may post any packet.
+    """
+    return [_as_input(v, t) for v, t in zip(values, types, strict=True)]
+
+
+def _as_input(value: Any, kind: Any) -> Any:
+    if kind is Image and isinstance(value, Encoded):
+        return decode_picture(value.data)
+    if (kind is Encoded and not isinstance(value, Encoded)) or (kind is Boxes and not isinstance(value, Boxes)):
+        raise FrameError(f"{type(value).__name__} where {kind.__name__} belongs")
+    if kind is Image and isinstance(value, np.ndarray) and (value.dtype != np.uint8 or value.shape[2:] != (3,)):
+        raise FrameError(f"{value.dtype} {value.shape} where a picture belongs")
+    return value
