@@ -158,4 +158,6 @@ def _view(spec: HandlerTypeSpec, ports: Mapping[int, tuple[int, int]]) -> TypeVi
         stateful=spec.stateful or ports[spec.handler_type][0] == 0,  # a source makes each frame once
         service_ms=spec.profile.ms or None,
         memory_mib=spec.profile.mem_mb or None,
+        outputs=tuple(spec.outputs),
+        output_bytes=tuple(spec.profile.output_bytes),
     )

@@ -42,6 +42,11 @@ class Prediction(Struct, frozen=True, kw_only=True):
     fps: float | None
     accuracy: float | None
     basis: str
+    compute_ms: float = 0.0  # the latency's three parts
+    wait_ms: float = 0.0
+    transfer_ms: float = 0.0
+    cost_per_1000: float | None = None  # of 1,000 frames, where nodes have a price
+    joules: float | None = None  # per frame
 
 
 class Planned(Struct, frozen=True, kw_only=True):

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from coordinator.allocation.base import NodeView, Placement, Snapshot, TypeView, Work, work
+from coordinator.allocation.base import Measured, NodeView, Placement, Snapshot, TypeView, Work, work
 from coordinator.records import SessionRecord
 from coordinator.sessions import PLACED
 from wire.messages import Heartbeat, Load
+
+Times = dict[tuple[Work, int], Measured]
 
 FRESH_S = 10.0  # a sys_info row older than that says nothing about now
 
@@ -39,7 +41,7 @@ def build(
     return Snapshot(
         nodes={n: _node(status, samples.get(n), now) for n, status in sorted(nodes.items())},
         types=types,
-        measured_ms=_measured(nodes, placed),
+        times=_measured(nodes, placed),
         placements={i: placement(s) for i, s in sorted(placed.items())},
     )
 
@@ -74,9 +76,9 @@ def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:
     return Load(cpu_util=sample.cpu_util, mem_util=sample.mem_util)
 
 
-def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> dict[tuple[Work, int], float]:
-    """Return (work, node) -> ms per frame, the mean of the handlers that do the same work there."""
-    found: dict[tuple[Work, int], list[float]] = {}
+def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:
+    """Return (work, node) -> ms per frame as heartbeats have it, the mean of the handlers that do the same there."""
+    found: dict[tuple[Work, int], list[Measured]] = {}
     for node_id, status in nodes.items():
         for held in status.heartbeat.sessions:
             if held.session_id not in placed:
@@ -85,5 +87,13 @@ def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecor
             for handler in held.handlers:
                 if handler.service_ms is not None and handler.handler_id in handlers:
                     key = (work(handlers[handler.handler_id]), node_id)
-                    found.setdefault(key, []).append(handler.service_ms)
-    return {key: sum(times) / len(times) for key, times in found.items()}
+                    found.setdefault(key, []).append(Measured(ms=handler.service_ms, frames=handler.frames))
+    return {key: mean(times) for key, times in found.items()}
+
+
+def mean(times: Iterable[Measured]) -> Measured:
+    """Return the mean of *times*, weighed by their frames."""
+    known = list(times)
+    frames = sum(t.frames for t in known)
+    total = sum(t.ms * t.frames for t in known)
+    return Measured(ms=total / frames if frames else known[0].ms, frames=frames)

@@ -38,6 +38,7 @@ class Profile(Body, frozen=True, kw_only=True):
 
     ms: Annotated[float, Meta(ge=0)] = 0.0  # service time of one VGA frame on one core
     mem_mb: Annotated[float, Meta(ge=0)] = 0.0
+    output_bytes: list[Annotated[int, Meta(ge=0)]] = []  # of a frame at each output; else by the output's type
 
 
 class HandlerTypeSpec(Body, frozen=True, kw_only=True, rename={"class_name": "class"}):

@@ -18,6 +18,8 @@ class TypeView(Struct, frozen=True, kw_only=True):
     stateful: bool = False  # needs all frames of its session: one replica only
     service_ms: float | None = None  # prior of the profile: per frame, on one core
     memory_mib: float | None = None
+    outputs: tuple[str, ...] = ()  # type of each output: Image, Encoded, Boxes, any
+    output_bytes: tuple[int, ...] = ()  # of the profile, one per output: what a frame weighs; else by the type
 
 
 class Variant(Struct, frozen=True, kw_only=True):
@@ -43,6 +45,7 @@ class Request(Struct, frozen=True, kw_only=True):
     entry_node: int | None = None
     rate: float | None = None  # frames/s expected; None: one client that waits for each result
     seed: int = 0  # all randomness comes from here
+    explain: bool = False  # somebody will read why: what each handler costs here and elsewhere
 
     def count(self, handler_id: int) -> int:
         """Return on how many nodes the handler is to run."""
@@ -63,6 +66,9 @@ class NodeView(Struct, frozen=True, kw_only=True):
     mem_util: float = 0.0  # %
     available: frozenset[int] = frozenset()  # handler types that can run here
     unavailable: Mapping[int, str] = {}  # handler type -> why not
+    cost_per_hour: float | None = None  # of the whole node, in the operator's currency
+    watts_idle: float | None = None
+    watts_busy: float | None = None  # with all cores busy
 
     @property
     def mem_free(self) -> float:
@@ -71,10 +77,17 @@ class NodeView(Struct, frozen=True, kw_only=True):
 
 
 class LinkView(Struct, frozen=True, kw_only=True):
-    """What sending from one node to another costs."""
+    """What sending from one node to another costs, as measured. bytes_per_s None: the size makes no difference."""
 
     latency_ms: float
     bytes_per_s: float | None = None
+
+
+class Measured(Struct, frozen=True, kw_only=True):
+    """A service time: mean wall time of `frames` frames. frames: how much the mean is worth, old ones count less."""
+
+    ms: float
+    frames: float = 1e6
 
 
 class Placement(Struct, frozen=True, kw_only=True):
@@ -96,18 +109,14 @@ def work(handler: HandlerSpec) -> Work:
     return handler.handler_type, msgspec.json.encode(handler.params, order="sorted").decode()
 
 
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """All that an allocation may look at."""
+class Snapshot(Struct, frozen=True, kw_only=True, dict=True):
+    """All that an allocation may look at. (`dict`: the cost model made of it is kept with it, see cost.model.)"""
 
     nodes: Mapping[int, NodeView]
     types: Mapping[int, TypeView]
-    measured_ms: Mapping[tuple[Work, int], float] = {}  # (work, node_id) -> service time per frame
+    times: Mapping[tuple[Work, int], Measured] = {}  # (work, node_id) -> service time per frame
     links: Mapping[tuple[int, int], LinkView] = {}  # (from, to)
     placements: Mapping[int, Placement] = {}  # of the sessions that run now
-
-    def measured(self, handler: HandlerSpec, node_id: int) -> float | None:
-        """Return the measured ms per frame on that node, or None."""
-        return self.measured_ms.get((work(handler), node_id))
 
 
 class Explanation(Struct, frozen=True, kw_only=True):
@@ -128,6 +137,11 @@ class Predicted(Struct, frozen=True, kw_only=True):
     fps: float | None
     accuracy: float | None
     basis: str
+    compute_ms: float = 0.0  # the three parts of the latency, along the slowest path
+    wait_ms: float = 0.0
+    transfer_ms: float = 0.0
+    cost_per_1000: float | None = None  # of 1,000 frames, in the currency of cost_per_hour
+    joules: float | None = None  # per frame, above what the nodes draw when idle
 
 
 class Decision(Struct, frozen=True, kw_only=True):

@@ -1,38 +1,47 @@
-"""From a request to a decision that holds: variants in order of preference, checked again whoever decided."""
+"""From a request to a decision that holds: every variant asked for, compared, and checked again whoever decided."""
 
 from collections.abc import Sequence
 
 import msgspec
 
 from coordinator.allocation import feasibility
-from coordinator.allocation.base import (
-    Algorithm,
-    Decision,
-    Placement,
-    Predicted,
-    Request,
-    Snapshot,
-    Unplaceable,
-    Variant,
-)
+from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot, Unplaceable, Variant
+from coordinator.allocation.explain import explain, on_one_node
+from coordinator.allocation.objective import missed, preference
+from coordinator.allocation.predict import predict
 from wire.messages import Maximize, Objective
+
+__all__ = ["admissible", "decide", "missed"]
+
+replace = msgspec.structs.replace
+
+
+class OutOfBounds(Unplaceable):
+    """Nodes would take the variant, but it would break a bound of the objective."""
 
 
 def decide(algorithm: Algorithm, request: Request, snapshot: Snapshot, current: Placement | None = None) -> Decision:
-    """Return the first decision that is feasible and meets the objective; the preferred variant is asked first.
+    """Return the decision that is feasible and meets the bounds, and of those the one the objective prefers.
 
-    Raises Unplaceable: the preferred variant's, for it is what the caller wanted.
+    The algorithm is asked for one variant at a time, the preferred one first; without a wish the first that can be
+    had is taken. Raises Unplaceable: the preferred variant's, for it is what the caller wanted.
     """
-    first: Unplaceable | None = None
-    passed: dict[str, str] = {}
-    for start, variant in enumerate(request.variants):
-        asked = msgspec.structs.replace(request, variants=request.variants[start:])
+    found: list[Decision] = []
+    refused: dict[str, Unplaceable] = {}
+    for variant in request.variants:
         try:
-            return msgspec.structs.replace(_checked(algorithm, asked, snapshot, current), passed_over=passed)
+            found.append(_checked(algorithm, replace(request, variants=(variant,)), snapshot, current))
         except Unplaceable as refusal:
-            first = first or refusal
-            passed[variant.variant_name] = refusal.detail
-    raise first or Unplaceable("no variant of the service meets the objective", {})
+            refused[variant.variant_name] = refusal
+        if found and _settled(request.objective):
+            break
+    if not found:
+        raise _refusal(refused, request, snapshot)
+    best = min(found, key=lambda d: preference(request.objective, d.predicted))  # the first of equals
+    passed = {name: refusal.detail for name, refusal in refused.items()}
+    passed |= {d.variant.variant_name: _worse(d, best, request.objective) for d in found if d is not best}
+    best = replace(best, passed_over=passed)
+    return replace(best, explanation=explain(best, request, snapshot, current)) if request.explain else best
 
 
 def admissible(variants: Sequence[Variant], objective: Objective) -> tuple[Variant, ...]:
@@ -44,20 +53,49 @@ def admissible(variants: Sequence[Variant], objective: Objective) -> tuple[Varia
     return tuple(found)
 
 
+def _settled(objective: Objective) -> bool:
+    """Return True when the first variant that can be had is the best one: they are sorted, or nothing is wished."""
+    if objective.minimize is not None:
+        return False
+    return objective.maximize is not Maximize.THROUGHPUT
+
+
 def _checked(algorithm: Algorithm, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
-    decision = algorithm.allocate(request, snapshot, current)
-    feasibility.check(decision, request, snapshot, current)
+    """Return what *algorithm* decides, with our own prediction. Raises Unplaceable; a fault of it becomes one."""
+    name = type(algorithm).__name__
+    try:
+        decision = algorithm.allocate(request, snapshot, current)
+        if not isinstance(decision, Decision):
+            raise TypeError(f"it returned {type(decision).__name__}")
+        feasibility.check(decision, request, snapshot, current)
+        decision = replace(decision, predicted=predict(decision.variant, decision.placement, snapshot, request))
+    except Unplaceable:
+        raise
+    except Exception as error:  # a plug-in may fail in any way; what runs goes on
+        raise Unplaceable(f"the algorithm {name} failed: {type(error).__name__}: {error}", {}) from error
     fault = missed(request.objective, decision.predicted)
     if fault is not None:
-        raise Unplaceable(f"variant {decision.variant.variant_name}: {fault}", {})
+        raise OutOfBounds(f"variant {decision.variant.variant_name}: {fault}", {})
     return decision
 
 
-def missed(objective: Objective, predicted: Predicted) -> str | None:
-    """Return which bound of *objective* the prediction breaks, or None."""
-    latency, fps = predicted.latency_ms, predicted.fps
-    if objective.max_latency_ms is not None and latency > objective.max_latency_ms:
-        return f"{latency:.0f} ms predicted ({predicted.basis}), above max_latency_ms {objective.max_latency_ms:g}"
-    if objective.min_fps is not None and fps is not None and fps < objective.min_fps:
-        return f"{fps:.1f} frames/s predicted ({predicted.basis}), below min_fps {objective.min_fps:g}"
-    return None
+def _refusal(refused: dict[str, Unplaceable], request: Request, snapshot: Snapshot) -> Unplaceable:
+    """Return the first refusal; for a bound that is broken with what each node alone would give."""
+    if not refused:
+        return Unplaceable("no variant of the service meets the objective", {})
+    first, *others = refused.values()
+    if not isinstance(first, OutOfBounds):
+        return first
+    detail = "; ".join([first.detail, *(o.detail for o in others if isinstance(o, OutOfBounds))])
+    return OutOfBounds(detail, on_one_node(request, snapshot))
+
+
+def _worse(decision: Decision, best: Decision, objective: Objective) -> str:
+    """Return why *decision*, which could be had too, was not taken."""
+    mine, its = decision.predicted, best.predicted
+    if objective.maximize is Maximize.ACCURACY and mine.accuracy != its.accuracy:
+        return f"accuracy {mine.accuracy}, {best.variant.variant_name} has {its.accuracy}"
+    words = f"{mine.latency_ms:.0f} ms, {mine.fps or 0:.1f} frames/s predicted"
+    if mine.cost_per_1000 is not None:
+        words += f", {mine.cost_per_1000:.4g} per 1,000 frames"
+    return f"{words}, {mine.joules:.3g} J per frame; {best.variant.variant_name} is better at what was asked"

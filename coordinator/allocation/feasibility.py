@@ -18,11 +18,11 @@ def reason(
 
     A handler that runs there already (*current*) may stay on a node that takes no new ones.
     """
-    stays = current is not None and node.node_id in current.nodes.get(handler.handler_id, ())
+    kept = stays(handler.handler_id, node.node_id, current)
     pins = request.pins.get(handler.handler_id, ())
     if pins and node.node_id not in pins:
         return f"handler {handler.handler_id} is pinned to {_nodes(pins)}"
-    if node.refuses is not None and not stays:
+    if node.refuses is not None and not kept:
         return node.refuses
     if handler.handler_type in node.unavailable:
         return f"{_type_name(handler, snapshot)} is not available: {node.unavailable[handler.handler_type]}"
@@ -31,7 +31,12 @@ def reason(
     missing = sorted(request.labels - node.labels)
     if missing:
         return f"lacks the label {', '.join(missing)}"
-    return None if stays else _memory(handler, node, snapshot, reserved_mib)
+    return None if kept else _memory(handler, node, snapshot, reserved_mib)
+
+
+def stays(handler_id: int, node_id: int, current: Placement | None) -> bool:
+    """Return True when the handler runs on that node already."""
+    return current is not None and node_id in current.nodes.get(handler_id, ())
 
 
 def memory_mib(handler: HandlerSpec, snapshot: Snapshot) -> float:
@@ -77,8 +82,8 @@ def check(decision: Decision, request: Request, snapshot: Snapshot, current: Pla
         for node_id in nodes:
             _check_node(handler, node_id, request, snapshot, current, reserved)
     entry = snapshot.nodes.get(decision.placement.entry_node)
-    stays = current is not None and current.entry_node == decision.placement.entry_node
-    if entry is None or (entry.refuses is not None and not stays):
+    kept = current is not None and current.entry_node == decision.placement.entry_node
+    if entry is None or (entry.refuses is not None and not kept):
         why = entry.refuses if entry and entry.refuses else "not a known node"
         raise Unplaceable("the entry node takes no sessions", {decision.placement.entry_node: why})
 
@@ -109,7 +114,8 @@ def _check_node(
     why = "not a known node"
     if node is not None:
         why = reason(handler, node, request, snapshot, current, reserved.get(node_id, 0.0)) or ""
-        reserved[node_id] = reserved.get(node_id, 0.0) + memory_mib(handler, snapshot)
+        if not stays(handler.handler_id, node_id, current):  # what runs there already is in the node's mem_util
+            reserved[node_id] = reserved.get(node_id, 0.0) + memory_mib(handler, snapshot)
     if why:
         raise Unplaceable(
             f"handler {handler.handler_id} may not run on node {node_id}", {node_id: why}, handler.handler_id

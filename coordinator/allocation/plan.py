@@ -63,7 +63,7 @@ class Plan:
         return Decision(
             variant=self.variant,
             placement=placement,
-            predicted=predict(self.variant, placement, self.snapshot),
+            predicted=predict(self.variant, placement, self.snapshot, self.request),
             explanation=tuple(self._explanation),
         )
 
@@ -83,7 +83,8 @@ class Plan:
     def _reserve(self, handler_id: int, node_id: int, replicas: int) -> None:
         """Count memory and CPU. A session keeps one core busy, shared by service time; with a rate, rate x time."""
         handler, node = self.variant.topology.handlers[handler_id], self.snapshot.nodes[node_id]
-        self._reserved[node_id] = self._reserved.get(node_id, 0.0) + feasibility.memory_mib(handler, self.snapshot)
+        if not feasibility.stays(handler_id, node_id, self.current):
+            self._reserved[node_id] = self._reserved.get(node_id, 0.0) + feasibility.memory_mib(handler, self.snapshot)
         own = service_ms(handler, node_id, self.snapshot)[0]
         if self.request.rate is not None:
             cores = self.request.rate * own / 1000

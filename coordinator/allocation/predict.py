@@ -1,60 +1,51 @@
-"""What a placement will do, from service times: a plain sum, an estimate and no promise.
+"""What a placement will do, by the cost model: an estimate and no promise."""
 
-Latency of one frame alone: service times along the longest path of the handlers that every frame needs, plus the
-hops on it. Throughput: of the slowest handler over its replicas, each on a core of its own.
-"""
+from collections.abc import Sequence
 
-from coordinator.allocation.base import Placement, Predicted, Snapshot, Variant
+from coordinator.allocation.base import Placement, Predicted, Request, Snapshot, Variant, work
+from coordinator.allocation.cost import Evaluator, Outcome, always_run, model
 from wire.messages import HandlerSpec
 
-HOP_MS = 1.0  # prior of a hop between nodes: a JPEG frame over a local network
+__all__ = ["always_run", "predict", "predicted", "service_ms"]
+
+BELIEVED = 0.5  # confidence from which on a time counts as measured
 
 
 def service_ms(handler: HandlerSpec, node_id: int, snapshot: Snapshot) -> tuple[float, bool]:
-    """Return ms per frame on that node and whether it was measured; 0 when nothing is known."""
-    measured = snapshot.measured(handler, node_id)
-    if measured is not None:
-        return measured, True
-    view = snapshot.types.get(handler.handler_type)
-    return (view.service_ms or 0.0) if view else 0.0, False
+    """Return the estimated ms per frame on that node, and whether it is a measured one."""
+    costs = model(snapshot)
+    cost, index = costs.handler(work(handler)), costs.nodes.index[node_id]
+    return float(cost.ms[index]), bool(cost.confidence[index] >= BELIEVED)
 
 
-def always_run(variant: Variant) -> list[int]:
-    """Return the handlers, in order, that every frame passes: those that lead to an exit not on demand."""
-    topology = variant.topology
-    needed = {e.handler_id for e in topology.exits if not e.on_demand}
-    for handler in reversed(topology.order):
-        if any(k.target_handler in needed for k in topology.links_from(handler)):
-            needed.add(handler)
-    return [h for h in topology.order if h in needed]
+def predict(variant: Variant, placement: Placement, snapshot: Snapshot, request: Request | None = None) -> Predicted:
+    """Return the expected latency, frames/s, accuracy, cost and energy of *placement*, a placement on known nodes."""
+    request = request or Request(service="", variants=(variant,))
+    index = model(snapshot).nodes.index
+    nodes = {h: tuple(index[n] for n in ns) for h, ns in placement.nodes.items()}
+    entry = index.get(placement.entry_node, nodes[variant.topology.entry][0])
+    evaluator = Evaluator(variant, request, snapshot)
+    return predicted(evaluator.evaluate(nodes, entry), variant, priced=evaluator.model.priced)
 
 
-def predict(variant: Variant, placement: Placement, snapshot: Snapshot) -> Predicted:
-    """Return the expected latency, frames/s and accuracy of *placement*."""
-    topology, finish, slowest = variant.topology, dict[int, float](), 0.0
-    flags: set[bool] = set()
-    for handler_id in always_run(variant):
-        nodes = placement.nodes[handler_id]
-        times = [service_ms(topology.handlers[handler_id], n, snapshot) for n in nodes]
-        flags |= {measured for _, measured in times}
-        mean = sum(ms for ms, _ in times) / len(times)
-        begin = [finish[k.source_handler] + _hop(placement, snapshot, k.source_handler, handler_id)
-                 for k in topology.links_to(handler_id) if k.source_handler in finish]  # fmt: skip
-        finish[handler_id] = max(begin, default=0.0) + mean
-        slowest = max(slowest, mean / len(times))
-    basis = "mixed" if len(flags) > 1 else "measured" if flags == {True} else "prior"
+def predicted(outcome: Outcome, variant: Variant, *, priced: bool) -> Predicted:
+    """Return *outcome* as it is told."""
+    total, compute, wait, transfer = (round(part, 3) for part in outcome.latency)
     return Predicted(
-        latency_ms=round(max(finish.values(), default=0.0), 3),
-        fps=round(1000 / slowest, 3) if slowest else None,
+        latency_ms=total,
+        fps=round(outcome.fps, 3) if outcome.fps else None,
         accuracy=variant.accuracy,
-        basis=basis,
+        basis=_basis(outcome.confidences),
+        compute_ms=compute,
+        wait_ms=wait,
+        transfer_ms=transfer,
+        cost_per_1000=outcome.cost if priced else None,
+        joules=round(outcome.joules, 4),
     )
 
 
-def _hop(placement: Placement, snapshot: Snapshot, source: int, target: int) -> float:
-    """Return the mean cost in ms of getting from *source* to *target* over all pairs of their nodes."""
-    pairs = [(a, b) for a in placement.nodes[source] for b in placement.nodes[target]]
-    costs = [
-        0.0 if a == b else snapshot.links[a, b].latency_ms if (a, b) in snapshot.links else HOP_MS for a, b in pairs
-    ]
-    return sum(costs) / len(costs)
+def _basis(confidences: Sequence[float]) -> str:
+    believed = [c >= BELIEVED for c in confidences]
+    if not any(believed):
+        return "mixed" if any(c > 0 for c in confidences) else "prior"
+    return "measured" if all(believed) else "mixed"

@@ -7,6 +7,7 @@ import pytest
 from coordinator.allocation import ALGORITHMS, AlgorithmError, load_algorithms
 from coordinator.allocation.base import (
     LinkView,
+    Measured,
     NodeView,
     Placement,
     Request,
@@ -18,6 +19,7 @@ from coordinator.allocation.base import (
 )
 from coordinator.allocation.decide import admissible, decide
 from coordinator.allocation.feasibility import check
+from coordinator.allocation.predict import service_ms
 from wire.graph import Topology
 from wire.messages import Graph, HandlerSpec, Link, Maximize, Objective, ResultSpec
 
@@ -145,21 +147,24 @@ def test_labels_are_wanted_of_every_node() -> None:
     assert set(allocate("least_loaded", request(labels=frozenset({"gpu"})), world).values()) == {(2,)}
 
 
-def test_prediction_leaves_out_what_runs_on_demand_and_counts_hops() -> None:
+def test_prediction_leaves_out_what_runs_on_demand_and_counts_hops_and_the_way_back() -> None:
     pins = {1: (1,), 2: (1,), 3: (2,), 4: (2,)}
     asked = request(pins=pins)
-    world = snapshot(node(1), node(2), links={(1, 2): LinkView(latency_ms=7)})
+    world = snapshot(node(1), node(2), links={(1, 2): LinkView(latency_ms=7), (2, 1): LinkView(latency_ms=3)})
     predicted = ALGORITHMS["static"]().allocate(asked, world, None).predicted
-    assert (predicted.latency_ms, predicted.fps, predicted.basis) == (2 + 100 + 98 + 7, 10.0, "prior")
+    assert (predicted.latency_ms, predicted.fps, predicted.basis) == (2 + 100 + 98 + 7 + 3, 10.0, "prior")
+    assert (predicted.compute_ms, predicted.wait_ms, predicted.transfer_ms) == (200, 0, 10)
 
 
 def test_prediction_prefers_what_was_measured_with_the_same_parameters() -> None:
     detector = variant().topology.handlers[2]
-    world = snapshot(node(1), measured_ms={(work(detector), 1): 40.0})
+    world = snapshot(node(1), times={(work(detector), 1): Measured(ms=40.0)})
     same = ALGORITHMS["random"]().allocate(request(), world, None).predicted
     other = ALGORITHMS["random"]().allocate(request(variants=(variant(params={"upsample": 2}),)), world, None).predicted
-    assert (same.latency_ms, same.basis) == (140.0, "mixed")
-    assert other.basis == "prior"
+    ms, measured = service_ms(detector, 1, world)
+    assert (round(ms, 2), measured) == (40.0, True)
+    assert (same.basis, other.basis) == ("mixed", "prior")
+    assert other.latency_ms > same.latency_ms + 30
 
 
 def test_a_variant_that_fits_nowhere_gives_way_to_the_next_and_is_named() -> None:

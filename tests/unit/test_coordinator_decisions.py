@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from coordinator import planner, repair, snapshot
-from coordinator.allocation.base import Request, Variant, work
+from coordinator.allocation.base import Measured, Request, Variant, work
 from coordinator.held import Held
 from coordinator.records import Cordon, NodeAddress, NodeRecord, Planned, Prediction, SessionRecord, replace
 from coordinator.registry import NodeState, NotRegistered, Registry
@@ -148,11 +148,11 @@ def test_types_and_service_times_come_from_the_heartbeat() -> None:
         HandlerAvailability(handler_type=6, name="Decode", available=True),
         HandlerAvailability(handler_type=9, name="Hog", available=False, reason="no dlib"),
     ]
-    handlers = [HandlerStatus(handler_id=2, state="running", service_ms=40.0)]
+    handlers = [HandlerStatus(handler_id=2, state="running", service_ms=40.0, frames=7)]
     heard = beat(2, handlers=types, sessions=[report(handlers=handlers)])
     world = snapshot.build(status(heard), {}, [session()], {}, 0.0)
     assert (world.nodes[2].available, world.nodes[2].unavailable) == (frozenset({6}), {9: "no dlib"})
-    assert world.measured_ms == {(work(GRAPH.handlers[1]), 2): 40.0}
+    assert world.times == {(work(GRAPH.handlers[1]), 2): Measured(ms=40.0, frames=7)}
     assert world.placements[5].nodes == {1: (1,), 2: (2, 3)}
 
 

@@ -1,0 +1,113 @@
+"""What getting a frame from one node to another costs: measured where it was, else by zone.
+
+transfer = latency + bytes / bandwidth (+ JPEG coding where the link asks for it); 0 on one node (shared memory).
+"""
+
+from collections import defaultdict
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from coordinator.allocation.arrays import Floats, Ints, Nodes
+from coordinator.allocation.base import LinkView, Snapshot, Variant
+from wire.messages import Encoding, Link
+
+SAME_ZONE = LinkView(latency_ms=0.5, bytes_per_s=100e6)  # 1 Gbit/s Ethernet with its overhead
+OTHER_ZONE = LinkView(latency_ms=10.0, bytes_per_s=10e6)  # a wide-area or wireless link of 100 Mbit/s
+JPEG_BYTES = 60_000  # VGA, quality 80
+TYPE_BYTES = {"Image": 921_600, "Encoded": JPEG_BYTES, "Boxes": 2_000, "any": JPEG_BYTES}  # VGA: 640 x 480 x 3
+JPEG_MS = 2.3  # coding (1.0) and decoding (1.3) a VGA picture on a hop with "encoding": "jpeg"
+
+
+class Load(NamedTuple):
+    """What a link carries per frame."""
+
+    bytes: float
+    extra_ms: float = 0.0  # coding
+
+
+INPUT = Load(JPEG_BYTES)  # what a client posts
+
+
+class LinkCosts:
+    """Latency (ms) and ms per byte between nodes. The matrices by zone hold where a pair was not measured."""
+
+    def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
+        self._nodes = nodes
+        index = nodes.index
+        self.measured = {
+            (index[a], index[b]): (link.latency_ms, _ms_per_byte(link))
+            for (a, b), link in snapshot.links.items()
+            if a in index and b in index and a != b
+        }
+        count = len(nodes.zones)
+        same = np.eye(count, dtype=bool)
+        self.zone_ms: Floats = np.where(same, SAME_ZONE.latency_ms, OTHER_ZONE.latency_ms)
+        self.zone_per_byte: Floats = np.where(same, _ms_per_byte(SAME_ZONE), _ms_per_byte(OTHER_ZONE))
+        self._learn_zones()
+
+    def cost(self, source: int, target: int, load: Load) -> float:
+        """Return ms from node to node (indices)."""
+        if source == target:
+            return 0.0
+        ms, per_byte = self._pair(source, target)
+        return ms + load.bytes * per_byte + load.extra_ms
+
+    def per_byte(self, source: int, target: int) -> float:
+        """Return the ms that a byte fills the way from node to node (indices)."""
+        return 0.0 if source == target else self._pair(source, target)[1]
+
+    def _pair(self, source: int, target: int) -> tuple[float, float]:
+        measured = self.measured.get((source, target))
+        if measured:
+            return measured
+        a, b = self._nodes.zone[source], self._nodes.zone[target]
+        return float(self.zone_ms[a, b]), float(self.zone_per_byte[a, b])
+
+    def matrices(self, chosen: Ints) -> tuple[Floats, Floats]:
+        """Return latency and ms per byte between the *chosen* nodes (indices), sources in rows; 0 on the diagonal."""
+        zone = self._nodes.zone[chosen]
+        ms, per_byte = self.zone_ms[zone][:, zone], self.zone_per_byte[zone][:, zone]
+        if self.measured:
+            place = {int(n): i for i, n in enumerate(chosen)}
+            for (a, b), (latency, each) in self.measured.items():
+                if a in place and b in place:
+                    ms[place[a], place[b]], per_byte[place[a], place[b]] = latency, each
+        np.fill_diagonal(ms, 0.0)
+        np.fill_diagonal(per_byte, 0.0)
+        return ms, per_byte
+
+    def _learn_zones(self) -> None:
+        """Take for each pair of zones the median of what was measured between their nodes."""
+        found: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
+        for (a, b), pair in self.measured.items():
+            found[int(self._nodes.zone[a]), int(self._nodes.zone[b])].append(pair)
+        for zones, pairs in found.items():
+            self.zone_ms[zones] = median(ms for ms, _ in pairs)
+            self.zone_per_byte[zones] = median(each for _, each in pairs)
+
+
+def load_of(variant: Variant, link: Link, snapshot: Snapshot) -> Load:
+    """Return what *link* carries: by its output's type or profile, and by its encoding."""
+    size, kind = _output(variant, link.source_handler, link.source_output, snapshot)
+    if link.encoding is Encoding.JPEG and kind == "Image":
+        return Load(JPEG_BYTES * size / TYPE_BYTES["Image"], JPEG_MS)
+    return Load(size)
+
+
+def result_load(variant: Variant, handler_id: int, output: int, snapshot: Snapshot) -> Load:
+    """Return what an exit sends to the entry node."""
+    return Load(_output(variant, handler_id, output, snapshot)[0])
+
+
+def _output(variant: Variant, handler_id: int, output: int, snapshot: Snapshot) -> tuple[float, str]:
+    view = snapshot.types.get(variant.topology.handlers[handler_id].handler_type)
+    kind = view.outputs[output] if view and output < len(view.outputs) else "Boxes"
+    if view and output < len(view.output_bytes) and view.output_bytes[output]:
+        return float(view.output_bytes[output]), kind
+    return float(TYPE_BYTES.get(kind, JPEG_BYTES)), kind
+
+
+def _ms_per_byte(link: LinkView) -> float:
+    return 1000 / link.bytes_per_s if link.bytes_per_s else 0.0

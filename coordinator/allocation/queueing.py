@@ -1,0 +1,31 @@
+"""How long work waits. Works on numbers and on arrays alike; docs/allocation.md has the formulas with their sources."""
+
+from typing import TypeVar
+
+import numpy as np
+
+from coordinator.allocation.arrays import Floats
+
+Value = TypeVar("Value", float, Floats)
+
+MAX_UTILISATION = 0.95  # above it the formulas leave for infinity; what is asked of them then is only "far too much"
+SERVICE_CV2 = 0.5  # squared coefficient of variation of service times, assumed: pictures differ, models hardly
+
+
+def core_stretch(utilisation: Value, cpus: Value) -> Value:
+    """Return how much longer work takes on a node with `cpus` cores, as a share of its service time.
+
+    Cores shared evenly by others' work: M/G/c processor sharing answers like M/M/c (insensitivity), whose waiting is
+    rho^(sqrt(2(c+1))-1) / (c(1-rho)) service times (Sakasegawa 1977). Exact for c = 1: rho/(1-rho).
+    utilisation: 0-1, of the whole node.
+    """
+    rho = np.minimum(utilisation, MAX_UTILISATION)
+    stretch: Value = rho ** (np.sqrt(2 * (cpus + 1)) - 1) / (cpus * (1 - rho))
+    return stretch
+
+
+def queue_ms(service_ms: Value, rate: float, replicas: int) -> Value:
+    """Return the mean wait before a handler's own process: M/G/1 (Pollaczek-Khinchine) at rate/replicas frames/s."""
+    rho = np.minimum(service_ms * (rate / replicas / 1000), MAX_UTILISATION)
+    wait: Value = service_ms * rho / (1 - rho) * ((1 + SERVICE_CV2) / 2)
+    return wait
