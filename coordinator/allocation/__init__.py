@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from coordinator.allocation.base import Algorithm
+from coordinator.allocation.layered_dp import LayeredDp
 from coordinator.allocation.least_loaded import LeastLoaded
 from coordinator.allocation.random import RandomNodes
 from coordinator.allocation.round_robin import RoundRobin
@@ -14,6 +15,7 @@ ALGORITHMS: dict[str, type[Algorithm]] = {
     "random": RandomNodes,
     "round_robin": RoundRobin,
     "least_loaded": LeastLoaded,
+    "layered_dp": LayeredDp,
 }
 
 

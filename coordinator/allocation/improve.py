@@ -1,0 +1,63 @@
+"""Local improvement of a placement: what shortest paths leave out (memory, crowding, joins, replicas) is mended here.
+
+Moves, from small to large: a handler to another node; two neighbours each to another; two handlers exchanged; all
+to one node. The first that ranks better is taken, until none does or the budget is spent.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, product
+
+from coordinator.allocation.objective import Rank
+from coordinator.allocation.search import Chosen, Search
+
+Pools = Mapping[int, Sequence[int]]  # handler_id -> nodes worth trying, best first
+PAIR = 6  # nodes of a pool that two neighbours try together
+
+
+def improve(search: Search, nodes: Chosen, pools: Pools, budget: int) -> tuple[Rank, Chosen]:
+    """Return the local optimum from *nodes* and its rank, after at most *budget* placements looked at."""
+    best = search.rank(nodes)
+    better = True
+    while better and budget > 0:
+        better = False
+        for moved in _moves(search, nodes, pools):
+            budget -= 1
+            found = search.rank(moved)
+            if _less(found, best):
+                best, nodes, better = found, moved, True
+                break
+            if budget <= 0:
+                break
+    return best, nodes
+
+
+def _less(a: Rank, b: Rank) -> bool:
+    """Return a < b, but for the noise of floating point."""
+    for left, right in zip(a, b, strict=True):
+        if abs(left - right) > 1e-9 * max(1.0, abs(left), abs(right)):
+            return left < right
+    return False
+
+
+def _moves(search: Search, nodes: Chosen, pools: Pools) -> Iterator[Chosen]:
+    free = [h for h in search.order if len(pools[h]) > len(nodes[h])]
+    for handler in free:
+        yield from _single(nodes, handler, pools[handler])
+    links = {(k.source_handler, k.target_handler) for k in search.variant.topology.graph.links}
+    pairs = [(a, b) for a, b in combinations(free, 2) if len(nodes[a]) == len(nodes[b]) == 1]
+    for a, b in sorted(pairs, key=lambda pair: pair not in links):
+        for n, m in product(pools[a][:PAIR], pools[b][:PAIR]):
+            if (n,) != nodes[a] and (m,) != nodes[b]:
+                yield {**nodes, a: (n,), b: (m,)}
+        if nodes[a] != nodes[b] and search.feasible[a][nodes[b][0]] and search.feasible[b][nodes[a][0]]:
+            yield {**nodes, a: nodes[b], b: nodes[a]}
+    ones = [h for h in free if len(nodes[h]) == 1]
+    for n in sorted({n for h in ones for n in pools[h][:PAIR]}):
+        yield {**nodes, **{h: (n,) for h in ones if search.feasible[h][n]}}
+
+
+def _single(nodes: Chosen, handler: int, pool: Sequence[int]) -> Iterator[Chosen]:
+    places = nodes[handler]
+    for i, n in product(range(len(places)), pool):
+        if n not in places:
+            yield {**nodes, handler: (*places[:i], n, *places[i + 1 :])}

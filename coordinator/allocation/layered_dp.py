@@ -1,0 +1,147 @@
+"""layered_dp: the shortest path over handler x node by measured times and links, mended where handlers compete."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from coordinator.allocation.arrays import Floats, Ints
+from coordinator.allocation.base import Decision, Placement, Request, Snapshot
+from coordinator.allocation.candidates import reduce
+from coordinator.allocation.improve import Pools, improve
+from coordinator.allocation.objective import Rank
+from coordinator.allocation.paths import Paths
+from coordinator.allocation.search import Chosen, Search
+from wire.messages import Maximize, Minimize
+
+POOL = 12  # nodes that a handler tries when a placement is mended
+MANY = 256  # nodes; from so many on mending is given less time
+BUDGET, BUDGET_MANY = 3000, 300  # placements looked at
+EXACT = 1e-6  # ms
+
+
+class LayeredDp:
+    """Predicts the latency of every path over handlers and nodes, and takes the shortest; exact on chains whose
+    handlers do not compete for memory or cores. Follows the objective. O(handlers x (nodes + candidates^2)).
+    """
+
+    def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
+        """Place the first variant. Raises Unplaceable, with a reason per node."""
+        search = Search(request, request.variants[0], snapshot, current)
+        found = solve(search)
+        if search.short_mib(found) > 0:
+            raise search.refuse(found)
+        return search.decision(found, lambda h: _why(request, h, len(found[h])))
+
+
+def solve(search: Search) -> Chosen:
+    """Return the best placement found; its memory may be short when nothing else was found."""
+    paths = Paths(search, _candidates(search))
+    shortest, bound = paths.best()
+    shortest = _completed(paths, shortest)
+    ranks: list[tuple[Rank, Chosen]] = [(search.rank(shortest), shortest)]
+    if _proven(search, ranks[0][0], bound):
+        return shortest
+    budget = BUDGET_MANY if len(search.nodes) >= MANY else BUDGET
+    for start in (shortest, *_starts(paths)):
+        ranks.append(improve(search, start, _pools(paths, start), budget))
+        if _proven(search, ranks[-1][0], bound):
+            break
+    return min(ranks, key=lambda r: r[0])[1]
+
+
+def _candidates(search: Search) -> Ints:
+    order = [*search.path, *search.demand]
+    times = np.array([search.times(h) for h in order])
+    feasible = np.array([search.feasible[h] for h in order])
+    compete = search.request.rate is not None or any(search.memory.values()) or search.request.replicas
+    linked = {n for pair in search.costs.model.links.measured for n in pair}
+    chosen = reduce(
+        search.nodes, times, feasible, linked, 3 if compete else 1, [search.request.count(h) for h in order]
+    )
+    if search.fixed_entry is None:
+        return chosen
+    return np.union1d(chosen, [search.fixed_entry]).astype(np.intp)
+
+
+def _proven(search: Search, rank: Rank, bound: float) -> bool:
+    """Return True when nothing can be better: the bound is met and the objective is the latency."""
+    objective = search.request.objective
+    others = objective.maximize is Maximize.THROUGHPUT or objective.minimize in (Minimize.COST, Minimize.ENERGY)
+    return not others and rank[0] == rank[1] == 0 and rank[2] <= bound + EXACT
+
+
+def _completed(paths: Paths, nodes: Chosen) -> Chosen:
+    """Add replicas, then the handlers on demand, each where it is nearest and memory is left."""
+    search = paths.search
+    nodes = dict(nodes)
+    for handler in search.order:
+        wanted = search.request.count(handler)
+        near = paths.near(handler, nodes)
+        feasible = search.feasible[handler][paths.chosen]
+        for at in np.argsort(near, kind="stable"):
+            places = nodes.get(handler, ())
+            if len(places) >= wanted or not feasible[at]:
+                break
+            n = int(paths.chosen[at])
+            if n not in places and (len(places) > 0 or search.short_mib({**nodes, handler: (n,)}) == 0):
+                nodes[handler] = (*places, n)
+        if handler not in nodes:
+            nodes[handler] = (int(paths.chosen[near.argmin()]),)
+    return nodes
+
+
+def _pools(paths: Paths, nodes: Chosen) -> Pools:
+    """Return for each handler the nodes worth trying: the nearest to its neighbours, and those used already."""
+    search, used = paths.search, {n for places in nodes.values() for n in places}
+    pools = {}
+    for handler in search.order:
+        near = paths.near(handler, nodes)
+        best = [int(paths.chosen[at]) for at in np.argsort(near, kind="stable")[:POOL]]
+        pools[handler] = [n for n in dict.fromkeys([*best, *sorted(used)]) if search.feasible[handler][n]]
+    return pools
+
+
+def _starts(paths: Paths) -> Iterator[Chosen]:
+    """Yield other placements to begin with: the cheapest of their kind, all on one node, and spread out."""
+    search, objective = paths.search, paths.search.request.objective
+    prices = {Minimize.COST: search.nodes.price, Minimize.ENERGY: search.nodes.joules}
+    price = prices.get(objective.minimize) if objective.minimize else None
+    if price is not None:
+        for share in (0.0, 0.1, 1.0, 10.0):
+            yield _completed(paths, _priced(paths, price, share))
+    alone = sum(paths.times[h] for h in search.order)
+    at = int(np.argmin(alone))
+    together: Chosen = {h: (int(paths.chosen[at]),) for h in search.path if search.feasible[h][paths.chosen[at]]}
+    yield _completed(paths, together)
+    yield _completed(paths, _spread(paths))
+
+
+def _priced(paths: Paths, price: Floats, share: float) -> Chosen:
+    """Return the path with the least price + share x latency, both measured by their least values."""
+    costs = paths.search.costs.costs
+    price = price[paths.chosen]
+    prices = {h: np.where(paths.times[h] < 1e11, costs[h].ms[paths.chosen] * price, 1e12) for h in paths.search.path}
+    least = sum(float(p.min()) for p in prices.values()) or 1.0
+    scale = share * least / max(1e-9, sum(float(paths.times[h].min()) for h in paths.search.path)) or 1e-9 * least
+    return paths.weighed(lambda h: prices[h] + scale * paths.times[h], scale)
+
+
+def _spread(paths: Paths) -> Chosen:
+    """Return each handler, the longest first, on the node where it finds the most of free cores."""
+    search = paths.search
+    busy: Floats = np.zeros(len(paths.chosen))
+    free = search.costs.model.free_cores[paths.chosen]
+    nodes: Chosen = {}
+    for handler in sorted(search.path, key=lambda h: -float(paths.times[h].min())):
+        at = int((paths.times[handler] + (busy + paths.times[handler]) / free).argmin())
+        busy[at] += paths.times[handler][at]
+        nodes[handler] = (int(paths.chosen[at]),)
+    return nodes
+
+
+def _why(request: Request, handler: int, replicas: int) -> str:
+    if request.pins.get(handler):
+        return "pinned"
+    objective = request.objective
+    aims = [str(aim) for aim in (objective.maximize, objective.minimize) if aim not in (None, Maximize.ACCURACY)]
+    return f"best predicted {' and '.join(aims) or 'latency'}" + (f", {replicas} replicas" if replicas > 1 else "")

@@ -1,0 +1,132 @@
+"""What the searching algorithms share: which nodes may take which handler, placements and their rank, the decision."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from coordinator.allocation import feasibility
+from coordinator.allocation.arrays import Bools, Floats
+from coordinator.allocation.base import Decision, Explanation, Placement, Request, Snapshot, Unplaceable, Variant
+from coordinator.allocation.cost import Evaluator, Outcome
+from coordinator.allocation.objective import Rank, rank
+from coordinator.allocation.predict import predicted
+from coordinator.allocation.queueing import queue_ms
+
+Chosen = dict[int, tuple[int, ...]]  # handler_id -> indices of nodes
+
+
+class Search:
+    """One variant's possibilities. Raises Unplaceable, with a reason per node, when a handler has too few nodes."""
+
+    def __init__(self, request: Request, variant: Variant, snapshot: Snapshot, current: Placement | None) -> None:
+        self.request, self.variant, self.snapshot, self.current = request, variant, snapshot, current
+        self.costs = Evaluator(variant, request, snapshot)
+        self.nodes = self.costs.model.nodes
+        self.order = variant.topology.order
+        self.path = [h for h in self.order if h in self.costs.always]
+        self.demand = [h for h in self.order if h not in self.costs.always]
+        handlers = variant.topology.handlers
+        self.memory = {h: feasibility.memory_mib(handlers[h], snapshot) for h in self.order}
+        self._labelled = self.nodes.labelled(request.labels)
+        self.feasible = {h: self._feasible(h) for h in self.order}
+        for handler in self.order:
+            if int(self.feasible[handler].sum()) < request.count(handler):
+                feasibility.fits(variant, request, snapshot, current, handler)
+        self.fixed_entry = None if request.entry_node is None else self._fixed(request.entry_node)
+        self._times: dict[int, Floats] = {}
+        self.evaluations = 0
+
+    def times(self, handler: int) -> Floats:
+        """Return compute + wait in ms on each node, by itself."""
+        if handler not in self._times:
+            cost = self.costs.costs[handler]
+            times = cost.ms + cost.wait_ms
+            if self.request.rate is not None and handler in self.costs.always:
+                times = times + queue_ms(cost.ms, self.request.rate, self.request.count(handler))
+            self._times[handler] = times
+        return self._times[handler]
+
+    def entry(self, nodes: Mapping[int, Sequence[int]]) -> int:
+        """Return the node whose gateway takes the frames: the one asked for, the present one, or the first."""
+        if self.fixed_entry is not None:
+            return self.fixed_entry
+        places = nodes[self.costs.entry]
+        kept = self.nodes.index.get(self.current.entry_node, -1) if self.current else -1
+        return kept if kept in places else places[0]
+
+    def outcome(self, nodes: Chosen) -> Outcome:
+        """Return what the placement gives."""
+        self.evaluations += 1
+        return self.costs.evaluate(nodes, self.entry(nodes))
+
+    def rank(self, nodes: Chosen) -> Rank:
+        """Return the placement's rank, smaller is better: memory that is short, then the objective."""
+        return (self.short_mib(nodes), *rank(self.request.objective, self.outcome(nodes)))
+
+    def short_mib(self, nodes: Chosen) -> float:
+        """Return how many MiB are missing over all nodes; what runs there already needs no more."""
+        if not any(self.memory.values()):
+            return 0.0
+        taken: dict[int, float] = {}
+        for handler, places in nodes.items():
+            for n in places:
+                if not self._stays(handler, n):
+                    taken[n] = taken.get(n, 0.0) + self.memory[handler]
+        return sum(max(0.0, mib - float(self.nodes.mem_free[n])) for n, mib in taken.items())
+
+    def decision(self, nodes: Chosen, why: Callable[[int], str]) -> Decision:
+        """Return the placement as a decision. *why*: for each handler."""
+        ids, entry = self.nodes.ids, self.entry(nodes)
+        outcome = self.costs.evaluate(nodes, entry)
+        return Decision(
+            variant=self.variant,
+            placement=Placement(nodes={h: tuple(ids[n] for n in nodes[h]) for h in self.order}, entry_node=ids[entry]),
+            predicted=predicted(outcome, self.variant, priced=self.costs.model.priced),
+            explanation=tuple(self._explanation(h, nodes[h], why(h)) for h in self.order),
+        )
+
+    def refuse(self, nodes: Chosen) -> Unplaceable:
+        """Return the refusal for a placement that memory does not allow, with what each node lacks."""
+        reasons = {}
+        for i, view in enumerate(self.nodes.views):
+            wants = sum(self.memory[h] for h, places in nodes.items() if i in places and not self._stays(h, i))
+            if view.mem_total and wants > view.mem_free:
+                reasons[view.node_id] = f"needs {wants:.0f} MiB, {view.mem_free:.0f} MiB are free"
+            else:
+                reasons[view.node_id] = view.refuses or f"{view.mem_free:.0f} MiB are free"
+        whole = sum(self.memory.values())
+        return Unplaceable(f"the handlers want {whole:.0f} MiB, which no sharing out over the nodes gives", reasons)
+
+    def _explanation(self, handler: int, nodes: Sequence[int], why: str) -> Explanation:
+        spec = self.variant.topology.handlers[handler]
+        view = self.snapshot.types.get(spec.handler_type)
+        name = spec.handler_name or (view.name if view else "")
+        ids = tuple(self.nodes.ids[n] for n in nodes)
+        return Explanation(handler_id=handler, handler_type=spec.handler_type, name=name, nodes=ids, why=why)
+
+    def _feasible(self, handler: int) -> Bools:
+        """Return for each node what feasibility.reason says of it, at once."""
+        nodes, spec = self.nodes, self.variant.topology.handlers[handler]
+        kept = np.zeros(len(nodes), bool)
+        kept[[nodes.index[n] for n in self._current(handler) if n in nodes.index]] = True
+        may: Bools = nodes.available(spec.handler_type) & self._labelled
+        may = may & (kept | (nodes.takes & (nodes.mem_free >= self.memory[handler])))
+        pins = self.request.pins.get(handler, ())
+        if pins:
+            pinned = np.zeros(len(nodes), bool)
+            pinned[[nodes.index[n] for n in pins if n in nodes.index]] = True
+            may = may & pinned
+        return may
+
+    def _stays(self, handler: int, node: int) -> bool:
+        return self.nodes.ids[node] in self._current(handler)
+
+    def _current(self, handler: int) -> tuple[int, ...]:
+        return self.current.nodes.get(handler, ()) if self.current else ()
+
+    def _fixed(self, node_id: int) -> int:
+        """Return the index of the entry node that was asked for. Raises Unplaceable."""
+        index = self.nodes.index.get(node_id)
+        if index is None:
+            raise Unplaceable("the entry node takes no sessions", {node_id: "not a known node"})
+        return index
