@@ -105,6 +105,8 @@ class Controller:
             if due and session.state in PLACED and not self._parts.locks.busy(session.session_id):
                 if self._broken(session):
                     self._placer.background.submit(self._guarded, session.session_id, self._mend)
+                elif session.state is State.RUNNING and repair.source_ended(session, self._parts.registry.alive()):
+                    self._placer.background.submit(self._guarded, session.session_id, self._end)
                 elif session.plan.used() & draining:
                     self._placer.background.submit(self._guarded, session.session_id, self._drain)
 
@@ -166,6 +168,11 @@ class Controller:
         self._placer.replaced(session, plan, why or "once more")
         if session.state is State.DEGRADED:
             self._placer.event(session, "recovered", why=why)
+
+    def _end(self, session: SessionRecord) -> None:
+        """A source that has no more frames ends its session; results and history stay until it is deleted."""
+        if session.state is State.RUNNING:
+            self._placer.stop(session, why="its source has ended")
 
     def _drain(self, session: SessionRecord) -> None:
         nodes = self._parts.registry.records()

@@ -88,6 +88,16 @@ class Placer:
         """Append to the session's history."""
         self._parts.store.add_event(session.session_id, event, detail)
 
+    def stop(self, session: SessionRecord, **detail: Any) -> SessionRecord:
+        """Stop *session* on all its nodes; one that is away follows by its heartbeat's answer.
+
+        Raises InvalidTransition, StaleEpoch, DatabaseAway.
+        """
+        stopped = self.change(session, state=transition(session.state, Event.STOP))
+        self.event(stopped, "stopped", **detail)
+        self._parts.peers.stop(stopped)
+        return stopped
+
     def replaced(self, session: SessionRecord, plan: Planned, why: str) -> SessionRecord:
         """Place *session* as *plan* says, after a loss: the old epoch is refused at once. Raises MoveFailed."""
         epoch = session.epoch + 1

@@ -30,6 +30,16 @@ def given_up(session: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[tup
     return found
 
 
+def source_ended(session: SessionRecord, alive: Mapping[int, Heartbeat]) -> bool:
+    """Return True when the entry's node says that the source has no more frames and the last one is answered."""
+    entry = alive.get(session.plan.entry_node)
+    return entry is not None and any(
+        held.source_ended and held.books is not None and not held.books.in_flight
+        for held in entry.sessions
+        if held.session_id == session.session_id and held.epoch == session.epoch
+    )
+
+
 def without(
     request: Request, plan: Planned, lost: Iterable[int], failed: Iterable[tuple[int, int]], nodes: Iterable[int]
 ) -> Request:

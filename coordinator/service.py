@@ -154,11 +154,7 @@ class Sessions:
     def stop(self, session_id: int) -> SessionRecord:
         """Stop a running session; its nodes keep it until it is deleted. Raises UnknownSession, InvalidTransition."""
         with self._parts.locks.hold(session_id):
-            record = self.get(session_id)
-            record = self._placer.change(record, state=transition(record.state, Event.STOP))
-            self._placer.event(record, "stopped")
-            self._parts.peers.stop(record)  # one that is away follows by its heartbeat's answer
-            return record
+            return self._placer.stop(self.get(session_id))
 
     def delete(self, session_id: int) -> None:
         """Delete a session and free its nodes; again when it is deleted already. Raises UnknownSession."""

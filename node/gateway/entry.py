@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from node.forward import Forwarder
@@ -22,7 +22,7 @@ from node.routing import Target, replicas_of, targets_of
 from wire import packet
 from wire.graph import Topology
 from wire.messages import Books, Delivery, Encoding, FrameStatus, ResultSpec, SessionPlan
-from wire.packet import Header, Packet, PacketError
+from wire.packet import Header, Packet, PacketError, Span
 
 log = logging.getLogger(__name__)
 
@@ -148,10 +148,13 @@ class Entry:
             self._changed.notify_all()
             return result
 
-    def open(self, ticket: Ticket, content: Content, want: tuple[Exit, ...], key: Key | None) -> OpenFrame:
-        """Number a frame and send it. *content*: its payload; *want*: the on-demand exits it needs."""
+    def open(
+        self, ticket: Ticket, content: Content, want: tuple[Exit, ...], key: Key | None, trace: Sequence[Span] = ()
+    ) -> OpenFrame:
+        """Number a frame and send it. *content*: its payload; *want*: the on-demand exits it needs; *trace*: so far."""
         with self._dispatching:
             frame = self.number(ticket, content, want, key)
+            frame.trace.extend(trace)
             self.dispatch(frame)
         return frame
 
@@ -189,6 +192,7 @@ class Entry:
             timestamp=frame.timestamp,
             origin=self.plan.entry.node_id,
             want=list(frame.want),
+            trace=frame.trace,
             payload=frame.content[0],
             handler_id=target.handler_id,
             port=target.port,
@@ -310,21 +314,32 @@ class Entry:
     def stream(self, after: int, idle_s: float) -> Iterator[Result | None]:
         """Yield results with a sequence above *after* in order, each once; None after *idle_s* of silence.
 
-        Ends with the session, after its last result.
+        Ends with the session or its source, after the last result.
         """
         while True:
             with self._changed:
                 ready = self._released(after)
-                if not ready and not self._closed:
+                if not ready and not self._over:
                     self._changed.wait(idle_s)
                     ready = self._released(after)
-                if not ready and self._closed:
+                if not ready and self._over:
                     return
             for result in ready:
                 after = result.sequence
                 yield result
             if not ready:
                 yield None
+
+    def end_source(self) -> None:
+        """The source has no more frames."""
+        with self._changed:
+            self.source_ended = True
+            self._changed.notify_all()
+
+    @property
+    def _over(self) -> bool:
+        """True when no result will come any more."""
+        return self._closed or (self.source_ended and not self._window.open)
 
     def _released(self, after: int) -> list[Result]:
         horizon = self._window.horizon()

@@ -56,7 +56,7 @@ class Sources:
 
     def _admit(self, held: Held, entry: Entry, kind: Kind, header: Header, buffers: list[bytes]) -> None:
         if kind is Kind.SOURCE_END:
-            entry.source_ended = True
+            entry.end_source()
         elif header.payload is not None:
             self._open(entry, header, buffers)
         self._credit(held, header)
@@ -68,7 +68,7 @@ class Sources:
             except (Dropped, Ended):
                 return
             if ticket is not None and header.payload is not None:
-                entry.open(ticket, (header.payload, buffers), (), None)
+                entry.open(ticket, (header.payload, buffers), (), None, header.trace)
                 return
             if entry.live:
                 entry.drop_newest()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from node.gateway.results import Exit, Piece
 from wire.messages import Delivery
-from wire.packet import Part
+from wire.packet import Part, Span
 
 Content = tuple[Part, list[bytes]]
 
@@ -25,6 +25,7 @@ class OpenFrame:
     key: tuple[str, str] | None
     content: Content  # kept until the result is there, to send it again
     expects: frozenset[Exit]
+    trace: list[Span] = field(default_factory=list)  # of the source that made it
     pieces: dict[Exit, Piece] = field(default_factory=dict)
     blames: int = 0
     resent: float = 0.0  # monotonic s of the last sending
