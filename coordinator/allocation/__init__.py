@@ -4,18 +4,22 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from coordinator.allocation.base import Algorithm
+from coordinator.allocation.best_fit import BestFit
 from coordinator.allocation.layered_dp import LayeredDp
 from coordinator.allocation.least_loaded import LeastLoaded
 from coordinator.allocation.random import RandomNodes
 from coordinator.allocation.round_robin import RoundRobin
 from coordinator.allocation.static import Static
+from coordinator.allocation.throughput import Throughput
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "static": Static,
     "random": RandomNodes,
     "round_robin": RoundRobin,
     "least_loaded": LeastLoaded,
+    "best_fit": BestFit,
     "layered_dp": LayeredDp,
+    "throughput": Throughput,
 }
 
 

@@ -40,6 +40,7 @@ class CostModel:
         self.stretch: Floats = core_stretch(self.nodes.utilisation, self.nodes.cpus)
         self.free_cores: Floats = self.nodes.cpus * np.maximum(1 - self.nodes.utilisation, LEAST_FREE)
         self._handlers: dict[Work, HandlerCost] = {}
+        self.evaluators: dict[tuple[int, float | None], Evaluator] = {}  # by the topology's id(), and the rate
 
     def handler(self, what: Work) -> HandlerCost:
         """Return compute and wait. A time that was measured is wall time, so its wait is in it already."""
@@ -55,6 +56,14 @@ def model(snapshot: Snapshot) -> CostModel:
     if kept is None:
         kept = snapshot.__dict__["cost_model"] = CostModel(snapshot)
     return kept
+
+
+def evaluator(variant: Variant, request: Request, snapshot: Snapshot) -> "Evaluator":
+    """Return the evaluator of a variant at the request's rate, kept with the snapshot."""
+    kept, key = model(snapshot).evaluators, (id(variant.topology), request.rate)
+    if key not in kept or kept[key].topology is not variant.topology:
+        kept[key] = Evaluator(variant, request, snapshot)
+    return kept[key]
 
 
 class Parts(NamedTuple):
@@ -87,7 +96,7 @@ class Evaluator:
 
     def __init__(self, variant: Variant, request: Request, snapshot: Snapshot) -> None:
         self.model, self.rate = model(snapshot), request.rate
-        topology = variant.topology
+        topology = self.topology = variant.topology
         self.order, self.entry = topology.order, topology.entry
         self.always = frozenset(always_run(variant))
         self.costs = {h: self.model.handler(work(topology.handlers[h])) for h in self.order}

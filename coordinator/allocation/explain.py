@@ -6,7 +6,7 @@ import msgspec
 
 from coordinator.allocation import feasibility
 from coordinator.allocation.base import Decision, Explanation, NodeView, Placement, Request, Snapshot, Unplaceable
-from coordinator.allocation.cost import Evaluator, Outcome
+from coordinator.allocation.cost import Outcome, evaluator
 from coordinator.allocation.predict import BELIEVED
 
 SHOWN = 20  # other nodes per handler, the next best ones first
@@ -25,13 +25,13 @@ def explain(
 def on_one_node(request: Request, snapshot: Snapshot) -> dict[int, str]:
     """Return for each node what the preferred variant would give there alone, or why it cannot be had there."""
     variant = request.variants[0]
-    evaluator = Evaluator(variant, request, snapshot)
+    costs = evaluator(variant, request, snapshot)
     said = {}
-    for index, view in enumerate(evaluator.model.nodes.views[:ALONE_SHOWN]):
+    for index, view in enumerate(costs.model.nodes.views[:ALONE_SHOWN]):
         why = _first_refusal(variant.topology.handlers, view, request, snapshot)
         if why is None:
-            entry = evaluator.model.nodes.index.get(view.node_id if request.entry_node is None else request.entry_node)
-            alone = evaluator.evaluate(dict.fromkeys(evaluator.order, (index,)), index if entry is None else entry)
+            entry = costs.model.nodes.index.get(view.node_id if request.entry_node is None else request.entry_node)
+            alone = costs.evaluate(dict.fromkeys(costs.order, (index,)), index if entry is None else entry)
             why = f"all of {variant.variant_name} there: {_figures(alone)}"
         said[view.node_id] = why
     return said
@@ -42,7 +42,7 @@ class _Teller:
         self, decision: Decision, request: Request, snapshot: Snapshot, current: Placement | None = None
     ) -> None:
         self._decision, self._request, self._snapshot, self._current = decision, request, snapshot, current
-        self._evaluator = Evaluator(decision.variant, request, snapshot)
+        self._evaluator = evaluator(decision.variant, request, snapshot)
         index = self._evaluator.model.nodes.index
         self._nodes = {h: tuple(index[n] for n in ns) for h, ns in decision.placement.nodes.items()}
         self._entry = index[decision.placement.entry_node]

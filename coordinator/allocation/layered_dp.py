@@ -1,12 +1,14 @@
 """layered_dp: the shortest path over handler x node by measured times and links, mended where handlers compete."""
 
 from collections.abc import Iterator
+from heapq import heappop, heappush
+from itertools import count
 
 import numpy as np
 
 from coordinator.allocation.arrays import Floats, Ints
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot
-from coordinator.allocation.candidates import reduce
+from coordinator.allocation.candidates import FAR, reduce
 from coordinator.allocation.improve import Pools, improve
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.paths import Paths
@@ -14,9 +16,10 @@ from coordinator.allocation.search import Chosen, Search
 from wire.messages import Maximize, Minimize
 
 POOL = 12  # nodes that a handler tries when a placement is mended
-MANY = 256  # nodes; from so many on mending is given less time
-BUDGET, BUDGET_MANY = 3000, 300  # placements looked at
-EXACT = 1e-6  # ms
+MANY = 64  # nodes; from so many on mending is given less time, and may end near the lower bound
+BUDGET, BUDGET_MANY = 3000, 60  # placements looked at, for each beginning
+EXACT, NEAR = 1e-9, 0.01  # share above the lower bound
+CONFLICTS = 24  # paths looked at until one has the memory
 
 
 class LayeredDp:
@@ -36,8 +39,7 @@ class LayeredDp:
 def solve(search: Search) -> Chosen:
     """Return the best placement found; its memory may be short when nothing else was found."""
     paths = Paths(search, _candidates(search))
-    shortest, bound = paths.best()
-    shortest = _completed(paths, shortest)
+    shortest, bound = _fitting(paths)
     ranks: list[tuple[Rank, Chosen]] = [(search.rank(shortest), shortest)]
     if _proven(search, ranks[0][0], bound):
         return shortest
@@ -47,6 +49,33 @@ def solve(search: Search) -> Chosen:
         if _proven(search, ranks[-1][0], bound):
             break
     return min(ranks, key=lambda r: r[0])[1]
+
+
+def _fitting(paths: Paths) -> tuple[Chosen, float]:
+    """Return the shortest path whose memory is there, and a lower bound: best first over what to bar.
+
+    Where a node is too small for the handlers that the path puts there, each of them in turn is barred from it
+    (conflict-based search, Sharon et al. 2015); the first path without a conflict is the shortest that fits.
+    """
+    search, serial = paths.search, count()
+    nodes, least = paths.best()
+    queue = [(least, next(serial), paths.times, nodes)]
+    for _ in range(CONFLICTS):
+        bound, _, times, nodes = heappop(queue)
+        node = search.shortest_of_memory(nodes)
+        whole = _completed(paths, nodes)
+        if node is None or bound >= FAR:
+            return whole, bound
+        for handler in [h for h in search.path if node in nodes[h] and search.memory[h] > 0]:
+            barred = times[handler].copy()
+            barred[paths.at[node]] = FAR
+            child = {**times, handler: barred}
+            found, bound = paths.best(child)
+            if bound < FAR:
+                heappush(queue, (bound, next(serial), child, found))
+        if not queue:
+            return whole, least
+    return _completed(paths, queue[0][3]), queue[0][0]
 
 
 def _candidates(search: Search) -> Ints:
@@ -64,10 +93,11 @@ def _candidates(search: Search) -> Ints:
 
 
 def _proven(search: Search, rank: Rank, bound: float) -> bool:
-    """Return True when nothing can be better: the bound is met and the objective is the latency."""
+    """Return True when nothing can be (much) better: the bound is met and the objective is the latency."""
     objective = search.request.objective
     others = objective.maximize is Maximize.THROUGHPUT or objective.minimize in (Minimize.COST, Minimize.ENERGY)
-    return not others and rank[0] == rank[1] == 0 and rank[2] <= bound + EXACT
+    share = NEAR if len(search.nodes) >= MANY else EXACT
+    return not others and rank[0] == rank[1] == 0 and rank[2] <= bound * (1 + share)
 
 
 def _completed(paths: Paths, nodes: Chosen) -> Chosen:
@@ -120,10 +150,10 @@ def _priced(paths: Paths, price: Floats, share: float) -> Chosen:
     """Return the path with the least price + share x latency, both measured by their least values."""
     costs = paths.search.costs.costs
     price = price[paths.chosen]
-    prices = {h: np.where(paths.times[h] < 1e11, costs[h].ms[paths.chosen] * price, 1e12) for h in paths.search.path}
+    prices = {h: np.where(paths.times[h] < FAR, costs[h].ms[paths.chosen] * price, FAR) for h in paths.search.path}
     least = sum(float(p.min()) for p in prices.values()) or 1.0
     scale = share * least / max(1e-9, sum(float(paths.times[h].min()) for h in paths.search.path)) or 1e-9 * least
-    return paths.weighed(lambda h: prices[h] + scale * paths.times[h], scale)
+    return paths.weighed({h: p + scale * paths.times[h] for h, p in prices.items()}, scale)
 
 
 def _spread(paths: Paths) -> Chosen:

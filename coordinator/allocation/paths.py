@@ -6,7 +6,7 @@ Exact on a chain. At a join the two ways choose the common node apart, so it is 
 again makes them agree.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from coordinator.allocation.links import INPUT, Load, load_of
 from coordinator.allocation.search import Chosen, Search
 
 ToGo = dict[int, Floats]
+Times = Mapping[int, Floats]  # handler -> ms on each of the chosen nodes
 ENTRIES = 24  # entry nodes tried where the way back matters; the bound ends it earlier nearly always
 
 
@@ -43,47 +44,63 @@ class Paths:
             self._sends[load] = sends
         return self._sends[load]
 
-    def best(self) -> tuple[Chosen, float]:
-        """Return the placement with the least latency and a lower bound of it; memory and crowding left out."""
-        search, first = self.search, self.search.costs.entry
+    def best(self, times: Times | None = None) -> tuple[Chosen, float]:
+        """Return the placement with the least latency and a lower bound of it; memory and crowding left out.
+
+        times: other than self.times, where some places are barred.
+        """
+        search, times = self.search, times or self.times
+        first = search.costs.entry
         if search.fixed_entry is not None:
             entry = self.at[search.fixed_entry]
-            to_go = self.to_go(self._back(entry))
-            begin = self._arrive(entry)
-            return self._walk(to_go, begin), float((begin + to_go[first]).min())
-        bounds = self.to_go({})[first]
+            to_go, begin = self.to_go(times, self._back(entry)), self._arrive(entry)
+            return self._walk(to_go, begin, times), float((begin + to_go[first]).min())
+        without = self.to_go(times, {})
+        bounds = without[first]
         best: tuple[Chosen, float] | None = None
-        for at in np.argsort(bounds, kind="stable")[:ENTRIES]:
+        for at in np.argsort(bounds, kind="stable")[:ENTRIES].tolist():
             if best is not None and bounds[at] >= best[1]:
                 break
-            to_go = self.to_go(self._back(int(at)))
-            total = float(to_go[first][at])
-            if best is None or total < best[1]:
-                best = self._walk(to_go, np.where(np.arange(len(self.chosen)) == at, 0.0, FAR)), total
+            found = self._from(at, without, times)
+            if best is None or found[1] < best[1]:
+                best = found
         if best is None:
             raise ValueError("no nodes")
         return best
 
-    def to_go(self, back: Mapping[int, Floats], weigh: Callable[[int], Floats] | None = None, scale: float = 1) -> ToGo:
+    def _from(self, at: int, without: ToGo, times: Times) -> tuple[Chosen, float]:
+        """Return the best placement whose entry is at that node. without: to_go with no way back."""
+        begin = np.full(len(self.chosen), FAR)
+        begin[at] = 0.0
+        first = self.search.costs.entry
+        nodes = self._walk(without, begin, times)
+        if all(nodes[h] == nodes[first] for h, _ in self.search.costs.exits):  # there is no way back to go
+            return nodes, float(without[first][at])
+        to_go = self.to_go(times, self._back(at))
+        return self._walk(to_go, begin, times), float(to_go[first][at])
+
+    def to_go(self, times: Times, back: Mapping[int, Floats], scale: float = 1) -> ToGo:
         """Return for each handler of the path the time from its beginning to the end, by its node.
 
-        back: exit -> ms of the way to the entry node; weigh, scale: other weights than ms, for other objectives.
+        times: of each handler; back: exit -> ms of the way to the entry node; scale: weight of transfers.
         """
         to_go: ToGo = {}
         for handler in reversed(self.search.path):
-            rest = scale * back[handler] if handler in back else np.zeros(len(self.chosen))
+            rest = scale * back[handler] if handler in back else None
             for target in self.feeds[handler]:
-                sends = scale * self.send(self.loads[handler, target])
-                rest = np.maximum(rest, (sends + to_go[target]).min(axis=1))
-            to_go[handler] = (weigh(handler) if weigh else self.times[handler]) + rest
+                sends = self.send(self.loads[handler, target])
+                ways = sends + to_go[target] if scale == 1 else scale * sends + to_go[target]
+                least = ways.min(axis=1)
+                rest = least if rest is None else np.maximum(rest, least)
+            to_go[handler] = times[handler] if rest is None else times[handler] + rest
         return to_go
 
-    def weighed(self, weigh: Callable[[int], Floats], scale: float) -> Chosen:
-        """Return the placement with the least sum of *weigh* and *scale* x transfers along its paths."""
+    def weighed(self, times: Times, scale: float) -> Chosen:
+        """Return the placement with the least sum of *times* (any weights) and *scale* x transfers along its paths."""
         entry = self.search.fixed_entry
         back = {} if entry is None else self._back(self.at[entry])
         begin = np.zeros(len(self.chosen)) if entry is None else scale * self._arrive(self.at[entry])
-        return self._walk(self.to_go(back, weigh, scale), begin, weigh, scale)
+        return self._walk(self.to_go(times, back, scale), begin, times, scale)
 
     def near(self, handler: int, nodes: Chosen) -> Floats:
         """Return for each node the time of *handler* there with the transfers from and to its neighbours."""
@@ -95,20 +112,17 @@ class Paths:
                 total += self.send(load)[:, self.at[nodes[target][0]]]
         return total
 
-    def _walk(
-        self, to_go: ToGo, begin: Floats, weigh: Callable[[int], Floats] | None = None, scale: float = 1
-    ) -> Chosen:
+    def _walk(self, to_go: ToGo, begin: Floats, times: Times, scale: float = 1) -> Chosen:
         """Go forward: each handler to the node with the least time so far and to go."""
         search, done, nodes = self.search, dict[int, float](), dict[int, int]()
         for handler in search.path:
-            arrive = begin if handler == search.costs.entry else np.zeros(len(self.chosen))
+            arrive: Floats | float = begin if handler == search.costs.entry else 0.0
             for source in self.fed_by[handler]:
-                arrive = np.maximum(
-                    arrive, done[source] + scale * self.send(self.loads[source, handler])[nodes[source]]
-                )
+                sends = self.send(self.loads[source, handler])[nodes[source]]
+                arrive = np.maximum(arrive, done[source] + scale * sends)
+            there = arrive + times[handler]
             nodes[handler] = int((arrive + to_go[handler]).argmin())
-            own = weigh(handler) if weigh else self.times[handler]
-            done[handler] = float(arrive[nodes[handler]] + own[nodes[handler]])
+            done[handler] = float(there[nodes[handler]])
         return {h: (int(self.chosen[at]),) for h, at in nodes.items()}
 
     def _back(self, entry: int) -> dict[int, Floats]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from coordinator.allocation.base import Placement, Predicted, Request, Snapshot, Variant, work
-from coordinator.allocation.cost import Evaluator, Outcome, always_run, model
+from coordinator.allocation.cost import Outcome, always_run, evaluator, model
 from wire.messages import HandlerSpec
 
 __all__ = ["always_run", "predict", "predicted", "service_ms"]
@@ -24,8 +24,8 @@ def predict(variant: Variant, placement: Placement, snapshot: Snapshot, request:
     index = model(snapshot).nodes.index
     nodes = {h: tuple(index[n] for n in ns) for h, ns in placement.nodes.items()}
     entry = index.get(placement.entry_node, nodes[variant.topology.entry][0])
-    evaluator = Evaluator(variant, request, snapshot)
-    return predicted(evaluator.evaluate(nodes, entry), variant, priced=evaluator.model.priced)
+    costs = evaluator(variant, request, snapshot)
+    return predicted(costs.evaluate(nodes, entry), variant, priced=costs.model.priced)
 
 
 def predicted(outcome: Outcome, variant: Variant, *, priced: bool) -> Predicted:

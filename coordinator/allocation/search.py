@@ -7,7 +7,7 @@ import numpy as np
 from coordinator.allocation import feasibility
 from coordinator.allocation.arrays import Bools, Floats
 from coordinator.allocation.base import Decision, Explanation, Placement, Request, Snapshot, Unplaceable, Variant
-from coordinator.allocation.cost import Evaluator, Outcome
+from coordinator.allocation.cost import Outcome, evaluator
 from coordinator.allocation.objective import Rank, rank
 from coordinator.allocation.predict import predicted
 from coordinator.allocation.queueing import queue_ms
@@ -20,7 +20,7 @@ class Search:
 
     def __init__(self, request: Request, variant: Variant, snapshot: Snapshot, current: Placement | None) -> None:
         self.request, self.variant, self.snapshot, self.current = request, variant, snapshot, current
-        self.costs = Evaluator(variant, request, snapshot)
+        self.costs = evaluator(variant, request, snapshot)
         self.nodes = self.costs.model.nodes
         self.order = variant.topology.order
         self.path = [h for h in self.order if h in self.costs.always]
@@ -34,7 +34,7 @@ class Search:
                 feasibility.fits(variant, request, snapshot, current, handler)
         self.fixed_entry = None if request.entry_node is None else self._fixed(request.entry_node)
         self._times: dict[int, Floats] = {}
-        self.evaluations = 0
+        self._last: tuple[object, Outcome] | None = None
 
     def times(self, handler: int) -> Floats:
         """Return compute + wait in ms on each node, by itself."""
@@ -56,8 +56,10 @@ class Search:
 
     def outcome(self, nodes: Chosen) -> Outcome:
         """Return what the placement gives."""
-        self.evaluations += 1
-        return self.costs.evaluate(nodes, self.entry(nodes))
+        key = tuple(nodes.items())
+        if self._last is None or self._last[0] != key:
+            self._last = key, self.costs.evaluate(nodes, self.entry(nodes))
+        return self._last[1]
 
     def rank(self, nodes: Chosen) -> Rank:
         """Return the placement's rank, smaller is better: memory that is short, then the objective."""
@@ -65,19 +67,26 @@ class Search:
 
     def short_mib(self, nodes: Chosen) -> float:
         """Return how many MiB are missing over all nodes; what runs there already needs no more."""
-        if not any(self.memory.values()):
-            return 0.0
+        return sum(self._short(nodes).values())
+
+    def shortest_of_memory(self, nodes: Chosen) -> int | None:
+        """Return the node that misses most memory, or None."""
+        short = self._short(nodes)
+        return max(short, key=lambda n: short[n]) if short else None
+
+    def _short(self, nodes: Chosen) -> dict[int, float]:
         taken: dict[int, float] = {}
         for handler, places in nodes.items():
             for n in places:
                 if not self._stays(handler, n):
                     taken[n] = taken.get(n, 0.0) + self.memory[handler]
-        return sum(max(0.0, mib - float(self.nodes.mem_free[n])) for n, mib in taken.items())
+        free = self.nodes.mem_free
+        return {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
 
     def decision(self, nodes: Chosen, why: Callable[[int], str]) -> Decision:
         """Return the placement as a decision. *why*: for each handler."""
         ids, entry = self.nodes.ids, self.entry(nodes)
-        outcome = self.costs.evaluate(nodes, entry)
+        outcome = self.outcome(nodes)
         return Decision(
             variant=self.variant,
             placement=Placement(nodes={h: tuple(ids[n] for n in nodes[h]) for h in self.order}, entry_node=ids[entry]),

@@ -25,7 +25,7 @@ from wire.messages import Graph, HandlerSpec, Link, Maximize, Objective, ResultS
 
 PORTS = {6: (1, 1), 9: (1, 1), 13: (1, 1), 17: (2, 1)}
 TYPES = {
-    6: TypeView(handler_type=6, name="Decode", service_ms=2),
+    6: TypeView(handler_type=6, name="Decode", service_ms=2, outputs=("Image",)),
     9: TypeView(handler_type=9, name="Hog", service_ms=100),
     13: TypeView(handler_type=13, name="Recognize", service_ms=98, memory_mib=500),
     17: TypeView(handler_type=17, name="Draw", service_ms=5, stateful=True),
