@@ -1,0 +1,65 @@
+"""kill -9 of the collector in mid-stream: frames do not notice, and every report is in the database once."""
+
+import sqlite3
+import threading
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+
+from tests.conftest import Cluster
+from tests.daemons import ROOT
+from tests.e2e.live_session import JSON, LiveSession, wait_for
+from tests.faults.clients import Client
+from tests.faults.test_kills import small
+
+SPLIT = {0: 1, 1: 2, 2: 2, 3: 2}
+PHOTO = ROOT / "samples/photos/obama2.jpg"
+SLOWEST_S = 1.0  # of a post; without a fault some 30 ms
+EVENTS = ("recv", "start", "end")
+
+
+def ask(cluster: Cluster, sql: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(f"file:{cluster.database}?mode=ro", uri=True)) as database:
+        return database.execute(sql).fetchall()
+
+
+def waiting(cluster: Cluster) -> list[Path]:
+    """Return the reports in the nodes' spools."""
+    return list((cluster.folder / "spool").rglob("*.json"))
+
+
+def test_every_report_arrives_once_though_the_collector_is_killed(cluster: Cluster) -> None:
+    session = LiveSession.create(cluster.url, "face_detection", variant="haar", pin=SPLIT)
+    data = small(PHOTO)
+    pictures = [(data, session.post(data).json()["boxes"])]
+    clients = [Client(f"client-{i}", session, pictures, JSON) for i in range(2)]
+    for client in clients:
+        client.start()
+    for _ in range(2):
+        wait_for(lambda: ask(cluster, "SELECT * FROM reports LIMIT 1"), "a report in the database")
+        threading.Event().wait(0.3)
+        cluster.collector.kill()
+        wait_for(lambda: len(waiting(cluster)) >= 4, "reports to wait in the spool", lambda: waiting(cluster))
+        cluster.collector = cluster.restart("collector")
+        wait_for(lambda: not waiting(cluster), "the spool to be empty", lambda: waiting(cluster))
+    for client in clients:
+        client.done.set()
+        client.join(20)
+    answers = [a for client in clients for a in client.answers]
+    assert {(a.status, a.attempts) for a in answers} == {("ok", 1)}, "frames noticed"
+    assert max(s for client in clients for s in client.latencies_s) < SLOWEST_S
+    last = max(a.sequence or 0 for a in answers)
+    assert last == len(answers)
+    session.settled_books(last + 1)
+    for node in (cluster.edge, cluster.server):
+        node.stop()  # which sends what it has
+    assert not waiting(cluster)
+    for _, _, first, final, count in ask(
+        cluster, "SELECT node_id, boot_id, MIN(report_id), MAX(report_id), COUNT(*) FROM reports GROUP BY 1, 2"
+    ):
+        assert (first, final) == (1, count), "a report is missing"
+    rows = ask(cluster, f"SELECT sequence, handler_id, event FROM packet_info WHERE session_id = {session.id}")
+    found = Counter(row for row in rows if row[2] in EVENTS)
+    assert found == {(sequence, h, event): 1 for sequence in range(last + 1) for h in (0, 1) for event in EVENTS}
+    frames = ask(cluster, "SELECT SUM(frames) FROM proc_info WHERE handler_id IN (0, 1) GROUP BY handler_id")
+    assert frames == [(last + 1,)] * 2, "no period is missing, none is counted twice"
