@@ -4,13 +4,17 @@ A handler is made, prepared (models loaded, warmed up), executed once per frame 
 a process of its own. `config/handlers/*.json` names its class as "module:Class".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import msgspec
+import numpy as np
 from msgspec import Meta, Struct
+
+from handlers.types import Image
 
 
 def Range(low: float, high: float) -> Meta:
@@ -47,6 +51,11 @@ class Context:
     cache_path: Path | None = None  # for what can be computed again; None: a folder in model_path
 
 
+def plain_memory(shape: tuple[int, int, int], port: int) -> Image:
+    """Return memory of this process for a picture, uint8, not set."""
+    return np.empty(shape, np.uint8)
+
+
 P = TypeVar("P", bound=Params)
 
 
@@ -60,11 +69,12 @@ class Handler(Generic[P]):
     inputs: ClassVar[tuple[Any, ...]] = ()
     outputs: ClassVar[tuple[Any, ...]] = ()
     stateful: ClassVar[bool] = False  # results depend on earlier frames: cannot be replicated
-    max_batch: ClassVar[int] = 1  # above 1: execute_batch is called with up to so many waiting frames
+    max_batch: ClassVar[int] = 1  # above 1: execute_batch is called with up to so many frames, of those that wait
 
     def __init__(self, params: P, context: Context) -> None:
         self.params = params
         self.context = context
+        self.allocate: Callable[[tuple[int, int, int], int], Image] = plain_memory  # the worker puts its own here
 
     def prepare(self) -> None:
         """Load models and warm up. Raises Unavailable when something is missing."""
@@ -72,6 +82,21 @@ class Handler(Generic[P]):
     def execute(self, *inputs: Any) -> Any:
         """Handle one frame."""
         raise NotImplementedError
+
+    def execute_batch(self, batch: list[tuple[Any, ...]]) -> list[Any]:
+        """Handle several frames at once (max_batch > 1): one value per frame, None where it ends.
+
+        Whatever this raises, each of these frames is given to `execute` alone.
+        """
+        return [self.execute(*inputs) for inputs in batch]
+
+    def output(self, shape: tuple[int, int, int], port: int = 0) -> Image:
+        """Return memory for the picture that `execute` is about to give at output *port*: uint8 *shape*, not set.
+
+        Where the next handler runs on this node it is shared memory, and returning this very array sends it without
+        a copy; anything else may be returned as well. Once returned it belongs to the receiver: keep no reference.
+        """
+        return self.allocate(shape, port)
 
     def finish(self) -> None:
         """Release what prepare took."""

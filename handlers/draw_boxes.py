@@ -1,5 +1,7 @@
 """DrawBoxes: outlines of found things on the picture."""
 
+import numpy as np
+
 from handlers.base import Handler, Params
 from handlers.canvas import GREEN, draw_box
 from handlers.types import Boxes, Image
@@ -17,7 +19,8 @@ class DrawBoxesHandler(Handler[DrawBoxesParams]):
 
     def execute(self, image: Image, boxes: Boxes) -> Image:
         """Return a copy of *image* (uint8 (H, W, 3) BGR) with a rectangle around each box."""
-        canvas = image.copy()
+        canvas = self.output(image.shape)
+        np.copyto(canvas, image)
         for box in boxes:
             draw_box(canvas, box, GREEN)
         return canvas

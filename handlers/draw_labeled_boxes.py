@@ -1,5 +1,7 @@
 """DrawLabeledBoxes: outlines of found things with their names on the picture."""
 
+import numpy as np
+
 from handlers.base import Handler, Params
 from handlers.canvas import GREEN, RED, draw_box, draw_caption
 from handlers.types import Box, Boxes, Image
@@ -17,7 +19,8 @@ class DrawLabeledBoxesHandler(Handler[DrawLabeledBoxesParams]):
 
     def execute(self, image: Image, boxes: Boxes) -> Image:
         """Return a copy of *image* (uint8 (H, W, 3) BGR) with a rectangle and a caption for each box."""
-        canvas = image.copy()
+        canvas = self.output(image.shape)
+        np.copyto(canvas, image)
         for box in boxes:
             colour = RED if box.label == "unknown" else GREEN
             draw_box(canvas, box, colour)

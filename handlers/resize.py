@@ -28,7 +28,7 @@ class ResizeHandler(Handler[ResizeParams]):
         height, width = image.shape[:2]
         if height == 0 or width == 0:
             raise FrameError(f"the picture is empty ({width}x{height})")
-        return scale(image, *target_size(width, height, self.params.width, self.params.height))
+        return scale(image, *target_size(width, height, self.params.width, self.params.height), self.output)
 
 
 def target_size(width: int, height: int, to_width: int, to_height: int) -> tuple[int, int]:

@@ -10,17 +10,21 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_LAYOUT = struct.Struct("<qdqq")  # sequence or -1, since (monotonic s), frames done, packets waiting
+_LAYOUT = struct.Struct("<qdqqq")  # sequence or -1, since (monotonic s), frames done, packets waiting, last
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A reading: sequence is None while the handler waits; since is time.monotonic() of its start."""
+    """A reading: sequence is None while the handler waits; since is time.monotonic() of its start.
+
+    last: sequence of the frame that came to its end here most recently, -1 before the first.
+    """
 
     sequence: int | None
     since: float
     frames: int
     waiting: int
+    last: int = -1
 
 
 class ProgressFile:
@@ -28,31 +32,43 @@ class ProgressFile:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if create:
-            path.write_bytes(_LAYOUT.pack(-1, time.monotonic(), 0, 0))
+            path.write_bytes(_LAYOUT.pack(-1, time.monotonic(), 0, 0, -1))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
-        self.frames = self.read().frames
+        before = self.read()
+        self.frames = before.frames
+        self._last = before.last
 
     def begin(self, sequence: int, waiting: int) -> None:
-        """Note that the handler works on *sequence* while *waiting* packets are queued."""
-        _LAYOUT.pack_into(self._map, 0, sequence, time.monotonic(), self.frames, waiting)
+        """Note that the handler works on *sequence* (of a batch: its first) while *waiting* packets are queued."""
+        _LAYOUT.pack_into(self._map, 0, sequence, time.monotonic(), self.frames, waiting, self._last)
 
-    def end(self, waiting: int = 0) -> None:
-        """Note that the handler waits again."""
-        self.frames += 1
-        _LAYOUT.pack_into(self._map, 0, -1, time.monotonic(), self.frames, waiting)
+    def end(self, waiting: int, last: int, frames: int = 1) -> None:
+        """Note that the handler waits again, after *frames* frames up to *last*."""
+        self.frames += frames
+        self._last = last
+        _LAYOUT.pack_into(self._map, 0, -1, time.monotonic(), self.frames, waiting, last)
+
+    def passed(self, last: int) -> None:
+        """Note a frame that went by without being executed."""
+        self._last = last
+        _LAYOUT.pack_into(self._map, 0, -1, time.monotonic(), self.frames, 0, last)
 
     def read(self) -> Progress:
         """Return what the handler does now: read until it looks the same twice, since the writer may be at it."""
         before = b""
         while (now := self._map[: _LAYOUT.size]) != before:
             before = now
-        sequence, since, frames, waiting = _LAYOUT.unpack(now)
-        return Progress(None if sequence < 0 else sequence, since, frames, waiting)
+        return _progress(now)
 
     def close(self) -> None:
         """Unmap; the file stays."""
         self._map.close()
+
+
+def _progress(data: bytes) -> Progress:
+    sequence, since, frames, waiting, last = _LAYOUT.unpack(data)
+    return Progress(None if sequence < 0 else sequence, since, frames, waiting, last)
 
 
 def progress_path(run_path: str | Path, session_id: int, handler_id: int) -> Path:

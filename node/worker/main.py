@@ -27,7 +27,9 @@ from node.forward import Forwarder
 from node.progress import ProgressFile
 from node.recorder import Recorder
 from node.routing import Routing
-from node.worker.loop import FrameLoop, Link, SourceLoop
+from node.worker.link import Link
+from node.worker.loop import FrameLoop
+from node.worker.source import SourceLoop
 
 log = logging.getLogger(__name__)
 

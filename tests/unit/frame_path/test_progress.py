@@ -21,7 +21,7 @@ CHILD = """
     file = ProgressFile(Path(sys.argv[1]))
     for sequence in range(5):
         file.begin(sequence, 2)
-        file.end(1)
+        file.end(1, sequence)
     file.begin(41, 3)
     os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -35,7 +35,7 @@ def test_a_killed_process_leaves_the_frame_to_blame(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(CHILD), str(path)], timeout=30)
     assert done.returncode == -9
     found = agent.read()
-    assert (found.sequence, found.frames, found.waiting) == (41, 5, 3)
+    assert (found.sequence, found.frames, found.waiting, found.last) == (41, 5, 3, 4)
     assert before <= found.since <= time.monotonic()
     assert ProgressFile(path).frames == 5, "the next process goes on counting"
 
@@ -49,7 +49,7 @@ def test_a_reader_never_sees_half_a_change(tmp_path: Path) -> None:
     def write() -> None:
         while not stop.is_set():
             writer.begin(writer.frames, writer.frames)
-            writer.end(writer.frames)
+            writer.end(writer.frames, writer.frames)
 
     thread = threading.Thread(target=write)
     thread.start()

@@ -1,28 +1,17 @@
 """The main thread of a handler's process: no frame, no plug-in and no packet ends it."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 
-from handlers.base import Context, FrameError, Handler, Params
+from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
-from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth
-from node.channel import Inbox
-from node.control import ChildSettings
-from node.forward import Forwarder, put
-from node.progress import ProgressFile
-from node.recorder import Recorder
-from node.routing import Routing
-from node.worker.loop import FrameLoop, Link
 from tests.unit.frame_path.conftest import Place
-from tests.unit.frame_path.test_entry import plan
-from tests.unit.frame_path.test_graph import PORTS
-from wire import packet
-from wire.packet import BoxesPart, EmptyPart, Header, ImagePart
+from tests.unit.frame_path.stage import Stage, fan_out, picture, received, staged
+from wire.packet import BoxesPart, EmptyPart, Header
 
 
 class Plugin(Handler[Params]):
@@ -51,58 +40,91 @@ ANSWERS: list[Callable[[], Any]] = [
 ]
 
 
-def frame(sequence: int, wish: int) -> list[packet.Buffer]:
-    header = Header(
-        session_id=7,
-        epoch=1,
-        sequence=sequence,
-        timestamp=0.0,
-        origin=1,
-        handler_id=1,
-        payload=ImagePart(shape=(1, 1, 3), buffer=0),
-    )
-    return packet.encode(header, [bytes([wish]) * 3])
-
-
-@pytest.fixture
-def results(place: Place) -> Inbox:
-    return place.channel.inbox(GATEWAY, GATEWAY_DEPTH)
-
-
-def test_whatever_a_plugin_gives_each_frame_is_answered(place: Place, results: Inbox) -> None:
-    session, closing, recorder = plan(window=4), threading.Event(), Recorder(1.0)
-    routing = Routing(session, 1, PORTS)
-    inbox = place.channel.inbox(handler_address(7, 1), handler_depth(session, 1))
-    sender = Forwarder(place.channel, 1, recorder, None, closing, lambda: session)
-    settings = ChildSettings(
-        node_id=1, channel_name=place.name, run_path=str(place.path), max_frame_bytes=1 << 20, port_counts=PORTS
-    )
-    progress = ProgressFile(place.path / "progress", create=True)
-    link = Link(7, 1, settings, lambda: routing, sender, recorder, progress, inbox)
-    loop = threading.Thread(target=FrameLoop(link, Plugin(Params(), Context(Path())), closing).run)
-    loop.start()
-    try:
-        assert put(sender.outlet(7, 1, 1), [b"noise that is no packet"])
+def test_whatever_a_plugin_gives_each_frame_is_answered(place: Place) -> None:
+    with staged(place, fan_out(), Plugin) as stage:
+        stage.loop.start()
+        stage.give([b"noise that is no packet"])
         found = []
         for sequence in range(len(ANSWERS)):
-            assert put(sender.outlet(7, 1, 1), frame(sequence, sequence))
-            data = results.receive(5.0)
-            assert data is not None, f"no answer to frame {sequence}"
-            header = packet.decode(data).header
+            stage.give(picture(sequence, sequence))
+            header = received(stage.results).header
             assert header.sequence == sequence
             found.append(header.payload)
-            del data
-        assert loop.is_alive()
-    finally:
-        closing.set()
-        loop.join(5)
-        sender.close()
-        inbox.close()
-        results.close()
+        assert stage.loop.is_alive()
+        progress = stage.progress
     assert isinstance(found[0], BoxesPart)
     assert found[1] == EmptyPart(status="ok", ended_by=1)
     assert found[2] == EmptyPart(status="failed", ended_by=1, reason="not this one")
     broken = [p for p in found[3:] if isinstance(p, EmptyPart)]
     assert [(p.status, p.broken) for p in broken] == [("failed", True)] * (len(ANSWERS) - 3)
-    assert progress.read().sequence is None
+    assert (progress.read().sequence, progress.read().last) == (None, len(ANSWERS) - 1)
     assert progress.read().frames == len(ANSWERS)
+
+
+class Batcher(Handler[Params]):
+    """Takes up to four frames; value 9 breaks it, 8 is refused, 7 ends the frame. It waits for the test."""
+
+    inputs, outputs = (Image,), (Boxes,)
+    max_batch = 4
+
+    def prepare(self) -> None:
+        self.sizes: list[int] = []
+        self.go = threading.Event()
+
+    def execute(self, *inputs: Any) -> Any:
+        value = int(inputs[0][0, 0, 0])
+        if value == 9:
+            raise ZeroDivisionError("nine")
+        if value == 8:
+            raise FrameError("eight")
+        return None if value == 7 else [Box(str(value), 1.0, 0, 0, 1, 1)]
+
+    def execute_batch(self, batch: list[tuple[Any, ...]]) -> list[Any]:
+        self.go.wait(5)
+        self.sizes.append(len(batch))
+        return [self.execute(*inputs) for inputs in batch]
+
+
+def batches(place: Place, values: list[int]) -> tuple[Batcher, list[Header], Stage]:
+    """Give *values* at once to a batcher that has been through its cautious beginning; return what came of them."""
+    with staged(place, fan_out(window=8), Batcher) as stage:
+        handler = stage.handler
+        assert isinstance(handler, Batcher)
+        handler.prepare()
+        stage.loop.start()
+        for sequence in range(16):
+            stage.give(picture(sequence, 1))
+            received(stage.results)
+        assert handler.sizes == [], "the first frames go alone"
+        stage.recorder.take()
+        stage.give(picture(16, 1))
+        stage.give(picture(17, 1))
+        for sequence, value in enumerate(values, 18):
+            stage.give(picture(sequence, value))
+        handler.go.set()
+        headers = [received(stage.results).header for _ in range(2 + len(values))]
+        return handler, headers, stage
+
+
+def test_a_batch_is_what_waits_up_to_the_bound(place: Place) -> None:
+    handler, headers, stage = batches(place, [1, 2, 3, 4, 5, 6])
+    assert [h.sequence for h in headers] == list(range(16, 24))
+    labels = [h.payload.boxes[0].label for h in headers if isinstance(h.payload, BoxesPart)]
+    assert labels == ["1", "1", "1", "2", "3", "4", "5", "6"]
+    assert max(handler.sizes) == 4
+    assert stage.progress.read().frames == 16 + 8
+    telemetry = stage.recorder.take()
+    assert telemetry is not None
+    assert telemetry.frames == 8
+    events = Counter((p.sequence, p.event) for p in telemetry.packets)
+    assert set(events.values()) == {1}
+    assert len(events) == 4 * 8
+    for header in headers:
+        (span,) = header.trace
+        assert span.received <= span.start <= span.end
+
+
+def test_one_bad_frame_of_a_batch_fails_alone(place: Place) -> None:
+    _, headers, _ = batches(place, [2, 9, 3, 8, 7, 4])
+    said = [(h.payload.status, h.payload.broken) if isinstance(h.payload, EmptyPart) else "boxes" for h in headers]
+    assert said == ["boxes"] * 3 + [("failed", True), "boxes", ("failed", False), ("ok", False), "boxes"]

@@ -1,0 +1,30 @@
+"""What ties a handler to its node."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from node.channel import Inbox
+from node.control import ChildSettings
+from node.forward import Forwarder
+from node.progress import ProgressFile
+from node.recorder import Recorder
+from node.routing import Routing
+from wire.messages import PacketEvent
+
+
+@dataclass(frozen=True)
+class Link:
+    """A handler's ends of everything: its inbox, its sender, its accounts."""
+
+    session_id: int
+    handler_id: int
+    settings: ChildSettings
+    routing: Callable[[], Routing]
+    sender: Forwarder
+    recorder: Recorder
+    progress: ProgressFile
+    inbox: Inbox
+
+    def note(self, sequence: int, event: PacketEvent, at: float, size: int | None = None) -> None:
+        """Record an event of a frame."""
+        self.recorder.event(self.session_id, self.handler_id, sequence, event, at, size)
