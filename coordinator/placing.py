@@ -66,7 +66,9 @@ class Placer:
         status = parts.registry.status()
         nodes = {n: NodeStatus(heartbeat=s.heartbeat, refuses=avoid.get(n, s.refuses)) for n, s in status.items()}
         samples = parts.store.samples(now - snapshot.FRESH_S)
-        return snapshot.build(nodes, parts.catalogue.views, parts.held.all(), samples, now)
+        sessions = parts.held.all()
+        known = parts.store.history.known(sessions, now)
+        return snapshot.build(nodes, parts.catalogue.views, sessions, samples, now, known)
 
     def decide(
         self, algorithm: str, request: Request, current: Placement | None = None, avoid: Mapping[int, str] | None = None

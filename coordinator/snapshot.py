@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from coordinator.allocation.base import Measured, NodeView, Placement, Snapshot, TypeView, Work, work
+from coordinator.allocation.base import LinkView, Measured, NodeView, Placement, Snapshot, TypeView, Work, work
 from coordinator.records import SessionRecord
 from coordinator.sessions import PLACED
 from wire.messages import Heartbeat, Load
 
 Times = dict[tuple[Work, int], Measured]
 
+ENOUGH = 200.0  # frames, of history and of heartbeats
 FRESH_S = 10.0  # a sys_info row older than that says nothing about now
 
 
@@ -20,6 +21,13 @@ class Sampled(Struct, frozen=True, kw_only=True):
     timestamp: float
     cpu_util: float
     mem_util: float
+
+
+class Known(Struct, frozen=True, kw_only=True):
+    """What the telemetry tables have of the last minutes."""
+
+    times: Times = {}
+    links: Mapping[tuple[int, int], LinkView] = {}
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
@@ -35,13 +43,18 @@ def build(
     sessions: Iterable[SessionRecord],
     samples: Mapping[int, Sampled],
     now: float,
+    known: Known | None = None,
 ) -> Snapshot:
-    """Return the snapshot: load from fresh samples, else from the heartbeat; service times as handlers report them."""
+    """Return the snapshot: load from fresh samples, else from the heartbeat; service times as handlers report them and
+    as the last minutes' telemetry has them, half and half where both are worth much.
+    """
+    known = known or Known()
     placed = {s.session_id: s for s in sessions if s.state in PLACED}
     return Snapshot(
         nodes={n: _node(status, samples.get(n), now) for n, status in sorted(nodes.items())},
         types=types,
-        times=_measured(nodes, placed),
+        times=_blended(known.times, _measured(nodes, placed)),
+        links=known.links,
         placements={i: placement(s) for i, s in sorted(placed.items())},
     )
 
@@ -88,6 +101,15 @@ def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecor
                 if handler.service_ms is not None and handler.handler_id in handlers:
                     key = (work(handlers[handler.handler_id]), node_id)
                     found.setdefault(key, []).append(Measured(ms=handler.service_ms, frames=handler.frames))
+    return {key: mean(times) for key, times in found.items()}
+
+
+def _blended(history: Times, heard: Times) -> Times:
+    """Return both, each counted as ENOUGH frames at most: what is heard now shall not drown, nor drown the rest."""
+    found: dict[tuple[Work, int], list[Measured]] = {}
+    for times in (history, heard):
+        for key, time in times.items():
+            found.setdefault(key, []).append(Measured(ms=time.ms, frames=min(time.frames, ENOUGH)))
     return {key: mean(times) for key, times in found.items()}
 
 

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy
 from sqlalchemy import Engine, bindparam, insert, select, update
 
+from coordinator.history import History
 from coordinator.records import Cordon, EventRecord, NodeRecord, Planned, SessionRecord
 from coordinator.sessions import State
 from coordinator.snapshot import Sampled
@@ -43,6 +44,7 @@ class Store:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.history = History(engine)
 
     def ping(self) -> None:
         """Return when the database answers."""
