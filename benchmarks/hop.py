@@ -18,12 +18,12 @@ import socket
 import statistics
 import tempfile
 import threading
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.common import CORE, cpu
 from node import control
 from node.addresses import handler_address, handler_depth, input_path
 from node.channel import Channel, sweep
@@ -35,15 +35,6 @@ from wire.messages import Entry, Graph, HandlerSpec, ResultSpec, Route, SessionP
 from wire.packet import EncodedPart, Header, Span
 
 TOKEN = "benchmark"
-CORE = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-
-
-def cpu(pid: int) -> float:
-    """Return the CPU seconds (user + system, all threads, ended ones too) of a process, to the nanosecond.
-
-    The clock id is what clock_getcpuclockid(3) returns on Linux: the complement of the pid, and 2 for "scheduler time".
-    """
-    return time.clock_gettime((~pid << 3) | 2)
 
 
 class Way:
