@@ -75,6 +75,7 @@ class Catalogue:
             entry_node=asked.entry_node,
             rate=objective.min_fps,
             seed=seed,
+            explain=True,
         )
 
     def request_again(self, session: SessionRecord, asked: SessionRequest, *, seed: int) -> Request:
@@ -96,6 +97,7 @@ class Catalogue:
             entry_node=asked.entry_node,
             rate=objective.min_fps,
             seed=seed,
+            explain=True,
         )
 
     def check_ids(self, asked: SessionRequest, graph: Graph) -> None:

@@ -50,7 +50,7 @@ class CoordinatorSettings(Section, frozen=True, kw_only=True):
     node_path: Annotated[Path, kinds.PATH] = Path("config/nodes")
     handler_type_path: Annotated[Path, kinds.PATH] = Path("config/handlers")
     service_type_path: Annotated[Path, kinds.PATH] = Path("config/services")
-    algorithm: Annotated[str, kinds.NAME] = "least_loaded"
+    algorithm: Annotated[str, kinds.NAME] = "layered_dp"
     algorithms: Annotated[dict[str, str], kinds.ALGORITHMS] = {}  # a user's own: name -> "module:Class"
     heartbeat_timeout: Annotated[float, kinds.SECONDS] = 3.0  # a node silent for so long is down
     control_period: Annotated[float, kinds.SECONDS] = 1.0

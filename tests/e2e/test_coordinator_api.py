@@ -381,7 +381,7 @@ def test_nodes_catalogues_and_the_page(daemon: Daemon, play: Callable[..., Playe
     types = {t["handler_type"]: t for t in get(daemon, "/handlers")["handlers"]}
     assert types[13]["nodes"] == [{"node_id": 1, "available": False, "reason": "no model"}]
     assert {"face_recognition", "face_detection"} <= {s["service_name"] for s in get(daemon, "/services")["services"]}
-    assert [a["name"] for a in get(daemon, "/algorithms")["algorithms"] if a["default"]] == ["least_loaded"]
+    assert [a["name"] for a in get(daemon, "/algorithms")["algorithms"] if a["default"]] == ["layered_dp"]
     page = requests.get(daemon.url + "/", timeout=5)
     assert page.status_code == 200
     assert "played-1" in page.text
