@@ -79,6 +79,9 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
         cpu_util=load.cpu_util,
         mem_util=load.mem_util,
         available=frozenset(h.handler_type for h in beat.handlers if h.available),
+        cost_per_hour=beat.cost_per_hour,
+        watts_idle=beat.watts_idle,
+        watts_busy=beat.watts_busy,
         unavailable={h.handler_type: h.reason or "no reason given" for h in beat.handlers if not h.available},
     )
 

@@ -196,6 +196,9 @@ class Composer:
             sessions=self.agent.sessions(),
             timestamp=time.time(),
             leaving=leaving,
+            cost_per_hour=node.cost_per_hour,
+            watts_idle=node.watts_idle,
+            watts_busy=node.watts_busy,
         )
 
 

@@ -193,6 +193,9 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     sessions: list[NodeSession] = []
     timestamp: float  # s since the epoch, by the node's clock
     leaving: bool = False  # the agent is shutting down in order
+    cost_per_hour: float | None = None  # of the whole node, as its operator counts
+    watts_idle: float | None = None
+    watts_busy: float | None = None
 
 
 class WantedSession(Body, frozen=True, kw_only=True):

@@ -149,10 +149,11 @@ def test_types_and_service_times_come_from_the_heartbeat() -> None:
         HandlerAvailability(handler_type=9, name="Hog", available=False, reason="no dlib"),
     ]
     handlers = [HandlerStatus(handler_id=2, state="running", service_ms=40.0, frames=7)]
-    heard = beat(2, handlers=types, sessions=[report(handlers=handlers)])
+    heard = beat(2, cost_per_hour=0.25, handlers=types, sessions=[report(handlers=handlers)])
     world = snapshot.build(status(heard), {}, [session()], {}, 0.0)
     assert (world.nodes[2].available, world.nodes[2].unavailable) == (frozenset({6}), {9: "no dlib"})
     assert world.times == {(work(GRAPH.handlers[1]), 2): Measured(ms=40.0, frames=7)}
+    assert world.nodes[2].cost_per_hour == 0.25
     assert world.placements[5].nodes == {1: (1,), 2: (2, 3)}
 
 
