@@ -10,16 +10,20 @@ import time
 from collections.abc import Callable
 
 from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
+from node.balance import Balance
 from node.channel import Channel, Outlet
 from node.hop import HopClient
 from node.http11 import Disconnected
+from node.progress import last_done
 from node.recorder import Recorder
+from node.routing import Target
 from wire.messages import Route, SessionPlan
 from wire.packet import Buffer, total
 
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.2  # between attempts
+DONE_HEADER = "x-done"  # of a 202 from a node with a replica: the sequence that the handler there finished last
 GIVE_UP_S = 20.0  # after so long without success a packet is let go; the entry sends its frame again
 
 
@@ -34,7 +38,9 @@ class Forwarder:
         token: str | None,
         closing: threading.Event,
         plan: Callable[[], SessionPlan],
+        run_path: str = "",
     ) -> None:
+        """run_path: the agent's folder, where the handlers of this node say how far they are."""
         self._channel = channel
         self._node_id = node_id
         self._recorder = recorder
@@ -44,6 +50,21 @@ class Forwarder:
         self._outlets: dict[str, Outlet] = {}
         self._hops: dict[str, HopClient] = {}
         self._opening = threading.Lock()
+        self._run_path = run_path
+        self._balance = Balance()
+
+    def route(self, session_id: int, target: Target, sequence: int) -> Route:
+        """Return the replica of *target* for a frame: the one with the fewest frames of this sender outstanding.
+
+        The inputs of a join must meet, so there all senders go by the sequence.
+        """
+        if len(target.replicas) == 1 or target.inputs > 1:
+            return target.replica(sequence)
+        if any(r.node_id == self._node_id for r in target.replicas):
+            last = last_done(self._run_path, session_id, target.handler_id)
+            if last is not None:
+                self._balance.done(target.handler_id, self._node_id, last)
+        return self._balance.choose(target.handler_id, target.replicas, sequence, time.monotonic())
 
     def to_handler(
         self,
@@ -60,7 +81,15 @@ class Forwarder:
         session_id, handler_id, port = target
         if route.node_id == self._node_id:
             return self._persist(lambda: put(self.outlet(session_id, handler_id, inputs), pieces), needed)
-        return self._to_node(route.url, route.node_id, input_path(session_id, handler_id, port), pieces, needed)
+        path = input_path(session_id, handler_id, port)
+        return self._to_node(
+            route.url,
+            route.node_id,
+            path,
+            pieces,
+            needed,
+            lambda last: self._balance.done(handler_id, route.node_id, last),
+        )
 
     def to_entry(self, plan: SessionPlan, session_id: int, pieces: list[Buffer]) -> bool:
         """Send a result packet to the entry's gateway."""
@@ -81,21 +110,32 @@ class Forwarder:
         return outlet
 
     def _to_node(
-        self, url: str, node_id: int, path: str, pieces: list[Buffer], needed: Callable[[], bool] = lambda: True
+        self,
+        url: str,
+        node_id: int,
+        path: str,
+        pieces: list[Buffer],
+        needed: Callable[[], bool] = lambda: True,
+        done: Callable[[int], None] = lambda _: None,
     ) -> bool:
         hop = self._hops.get(url)
         if hop is None:
             hop = self._hops[url] = HopClient(url, self._token)
-        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces), needed)
+        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces, done), needed)
 
-    def _try_hop(self, hop: HopClient, node_id: int, path: str, pieces: list[Buffer]) -> bool | None:
+    def _try_hop(
+        self, hop: HopClient, node_id: int, path: str, pieces: list[Buffer], done: Callable[[int], None]
+    ) -> bool | None:
         """Return True when sent, None to try again, False when the other side will never take it."""
         start = time.monotonic()
         try:
-            status, _ = hop.post(path, pieces)
+            status, headers = hop.post(path, pieces)
         except Disconnected as error:
             log.debug("hop to node %s: %s", node_id, error)
             return None
+        last = headers.get(DONE_HEADER, "")
+        if last.isascii() and last.isdigit():
+            done(int(last))
         if status == 202:
             self._recorder.sent(node_id, total(pieces), time.monotonic() - start)
             return True

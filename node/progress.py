@@ -71,6 +71,18 @@ def _progress(data: bytes) -> Progress:
     return Progress(None if sequence < 0 else sequence, since, frames, waiting, last)
 
 
+def last_done(run_path: str | Path, session_id: int, handler_id: int) -> int | None:
+    """Return the sequence that a handler of this node finished last, or None. Without mapping: files come and go."""
+    try:
+        data = progress_path(run_path, session_id, handler_id).read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(data) != _LAYOUT.size:  # just being made
+        return None
+    last = _progress(data).last
+    return None if last < 0 else last
+
+
 def progress_path(run_path: str | Path, session_id: int, handler_id: int) -> Path:
     """Return where a handler's process keeps its file: the agent makes it before it starts the process."""
     return Path(run_path) / f"progress-{session_id}-{handler_id}"

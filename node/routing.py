@@ -24,7 +24,7 @@ class Target:
         return wanted(self.exits, header.want)
 
     def replica(self, sequence: int) -> Route:
-        """Return the replica for *sequence*: the same for all inputs of a frame, so that joins meet."""
+        """Return the replica for *sequence* by the rule that all senders share, so that joins meet."""
         return self.replicas[sequence % len(self.replicas)]
 
 

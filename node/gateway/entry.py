@@ -213,7 +213,7 @@ class Entry:
         for target in self.targets:
             header = self.header(frame, target)
             if target.needed(header):
-                route = target.replica(frame.sequence)
+                route = self.sender.route(self.session_id, target, frame.sequence)
                 where = (self.session_id, target.handler_id, target.port)
                 pieces = packet.encode(header, frame.content[1])
                 self.sender.to_handler(route, where, target.inputs, pieces, lambda: frame.sequence in self._window.open)

@@ -9,6 +9,7 @@ from node.channel import Channel, Outlet
 from node.control import ChildSettings
 from node.forward import Forwarder
 from node.gateway.entry import Entry
+from node.progress import last_done
 from node.recorder import Recorder
 from wire.graph import Topology
 from wire.messages import ResultSpec, SessionPlan
@@ -45,6 +46,10 @@ class Sessions:
     def get(self, session_id: int) -> Held | None:
         """Return the session, or None."""
         return self._held.get(session_id)
+
+    def last_done(self, session_id: int, handler_id: int) -> int | None:
+        """Return the sequence that a handler here finished last, or None."""
+        return last_done(self._settings.run_path, session_id, handler_id)
 
     def all(self) -> list[Held]:
         """Return every session held."""
@@ -101,4 +106,4 @@ class Sessions:
 
     def _new_sender(self, plan: Callable[[], SessionPlan]) -> Forwarder:
         s = self._settings
-        return Forwarder(self._channel, s.node_id, self._recorder, s.token, self._closing, plan)
+        return Forwarder(self._channel, s.node_id, self._recorder, s.token, self._closing, plan, s.run_path)

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from node.channel import Outlet
+from node.forward import DONE_HEADER
 from node.gateway.answers import answer
 from node.gateway.entry import Entry
 from node.gateway.posts import post_frame
@@ -126,7 +127,15 @@ class Views:
             raise HttpError(422, f"a {header.kind} packet, or no payload, where frames belong")
         if not slot.send():
             raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
-        connection.accept()
+        if len(held.plan.routes.get(target.handler_id, ())) > 1:
+            self._accept_at_replica(target, connection)
+        else:
+            connection.accept()
+
+    def _accept_at_replica(self, target: Input, connection: Connection) -> None:
+        """Answer with 202 and how far this replica is, so that the sender can share frames out."""
+        last = self._sessions.last_done(target.held.session_id, target.handler_id)
+        connection.respond(202, {} if last is None else {DONE_HEADER: str(last)})
 
     def _result(self, held: Held, request: Request, connection: Connection) -> None:
         """Take an exit's report for an entry here."""

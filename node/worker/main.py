@@ -130,6 +130,7 @@ class Worker:
             self._settings.token,
             self.closing,
             lambda: self.routing().plan,
+            self._settings.run_path,
         )
         handler = self.prepare()
         if handler is None:

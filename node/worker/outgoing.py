@@ -69,7 +69,7 @@ class Outgoing:
         self._send_target(target, header, copy, codec.to_part(copy))
 
     def _send_target(self, target: Target, header: Header, value: Any, raw: Any) -> None:
-        route = target.replica(header.sequence)
+        route = self._link.sender.route(self._link.session_id, target, header.sequence)
         part, buffers = raw
         if target.encoding is Encoding.JPEG and route.node_id != self._link.settings.node_id:
             part, buffers = as_jpeg(value, for_hop=True) or raw
