@@ -86,6 +86,8 @@ def test_each_frame_is_answered_once_whatever_is_killed(
             carry_out(shared_cluster, session, fault)
             books = session.books()
             assert books is None or balance(books) == []
+        goal = {client: len(client.answers) + 3 for client in clients}
+        wait_for(lambda: all(len(c.answers) >= goal[c] for c in clients), "later frames of each client")
     finally:
         for client in clients:
             client.done.set()
@@ -94,7 +96,6 @@ def test_each_frame_is_answered_once_whatever_is_killed(
         assert not client.is_alive()
     seen = settled(session, clients, listener, before)
     assert faults(seen) == [], f"seed {seed}: {plan(seed, sorted(SPLIT))}"
-    assert len(seen.answers) > 50, "hardly anything went through"
     assert max(a.attempts for a in seen.answers) > 1, "nobody noticed anything: the plan shows nothing"
 
 
