@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
@@ -18,13 +19,18 @@ class DetectorParams(Params, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A detection in pixels of the searched picture; score: higher is better, the detector's own scale."""
+    """A detection in pixels of the searched picture; score: higher is better, the detector's own scale.
+
+    label: where it is not the detector's own. landmarks: float32 (n, 2), x and y in pixels of the searched picture.
+    """
 
     score: float
     x: int
     y: int
     w: int
     h: int
+    label: str | None = None
+    landmarks: NDArray[np.float32] | None = None
 
 
 D = TypeVar("D", bound=DetectorParams)
@@ -40,7 +46,10 @@ class Detector(Handler[D]):
         raise NotImplementedError
 
     def execute(self, value: Image | Boxes) -> Boxes:
-        """Return boxes in pixels of the frame, with crops when asked. Raises FrameError for Boxes without crops."""
+        """Return boxes in pixels of the frame, inside it, with crops when asked.
+
+        Raises FrameError for Boxes without crops and for what is no picture.
+        """
         boxes = self._inside(value) if isinstance(value, Boxes) else self._boxes(value, 0, 0)
         if self.params.multiple or len(boxes) <= 1:
             return boxes
@@ -48,10 +57,19 @@ class Detector(Handler[D]):
 
     def _boxes(self, image: Image, left: int, top: int) -> Boxes:
         """Return what is in *image*, whose upper left corner lies at (*left*, *top*) of the frame."""
-        boxes = (Box(self.label, f.score, f.x, f.y, f.w, f.h) for f in self.find(image))
+        check_picture(image)
+        boxes = [box for f in self.find(image) if (box := clipped(self._box(f), image)) is not None]
         if self.params.with_crop:
-            boxes = (with_crop(b, image, left, top) for b in boxes)
-        return Boxes(replace(b, x=b.x + left, y=b.y + top) for b in boxes)
+            boxes = [with_crop(b, image, left, top) for b in boxes]
+        corner = np.array([left, top], np.float32)
+        return Boxes(
+            replace(b, x=b.x + left, y=b.y + top, landmarks=None if b.landmarks is None else b.landmarks + corner)
+            for b in boxes
+        )
+
+    def _box(self, found: Found) -> Box:
+        label = self.label if found.label is None else found.label
+        return Box(label, found.score, found.x, found.y, found.w, found.h, landmarks=found.landmarks)
 
     def _inside(self, outer: Boxes) -> Boxes:
         """Return what lies in the crops of *outer*, once: with its middle in the outer box, not just in the margin."""
@@ -62,6 +80,20 @@ class Detector(Handler[D]):
             inner = self._boxes(box.crop, box.crop_x, box.crop_y)
             found += [b for b in inner if _middle_inside(b, box)]
         return found
+
+
+def check_picture(image: Image) -> None:
+    """Raise FrameError unless *image* is uint8 (H, W, 3) with pixels in it."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise FrameError(f"not a picture of uint8 (H, W, 3) with H and W above 0: {image.dtype} {image.shape}")
+
+
+def clipped(box: Box, image: Image) -> Box | None:
+    """Return the part of *box* inside *image*, or None when there is none."""
+    height, width = image.shape[:2]
+    x0, y0 = max(0, box.x), max(0, box.y)
+    x1, y1 = min(width, box.x + box.w), min(height, box.y + box.h)
+    return replace(box, x=x0, y=y0, w=x1 - x0, h=y1 - y0) if x1 > x0 and y1 > y0 else None
 
 
 def _middle_inside(inner: Box, outer: Box) -> bool:

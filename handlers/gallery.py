@@ -11,17 +11,19 @@ is broken or shows no face is logged by name, once, and skipped.
 import hashlib
 import logging
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handlers import vector_cache
 from handlers.base import FrameError
-from handlers.dlib_face import DIM, FaceEmbedder
 from handlers.hog_detect_face import find_faces, frontal_face_detector
 from handlers.pictures import decode_picture
 from handlers.pixels import to_rgb
+from handlers.types import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 RESCAN_S = 2.0  # the folder is looked at again at most this often
@@ -46,10 +48,40 @@ def scan(folder: Path) -> dict[Path, Stamp]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face at x, y, w, h of *picture* (uint8 (H, W, 3) BGR); landmarks in pixels of it, where they are known."""
+
+    picture: Image
+    x: int
+    y: int
+    w: int
+    h: int
+    landmarks: NDArray[Any] | None = None
+
+
+class Embedder(Protocol):
+    """Turns faces into vectors; small Euclidean distances mean the same person."""
+
+    @property
+    def identity(self) -> str:
+        """Of the vectors: those of two identities mean nothing to each other."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Numbers per vector."""
+        ...
+
+    def describe(self, face: Face) -> tuple[Vector, NDArray[Any] | None]:
+        """Return the vector, float64 (dim,), and the landmarks used, in pixels of the face's picture."""
+        ...
+
+
 class Gallery:
     """Known faces. One thread; `refresh` follows the folder, `nearest` answers."""
 
-    def __init__(self, folder: Path | None, cache: Path, embedder: FaceEmbedder) -> None:
+    def __init__(self, folder: Path | None, cache: Path, embedder: Embedder) -> None:
         self.folder = folder
         self._cache = cache
         self._embedder = embedder
@@ -100,7 +132,7 @@ class Gallery:
         try:
             data = path.read_bytes()
             cached = self._cache / f"{hashlib.sha256(data).hexdigest()}-{self._embedder.identity}.npz"
-            vector = vector_cache.load(cached, DIM)
+            vector = vector_cache.load(cached, self._embedder.dim)
             if vector is None:
                 vector = self._compute(data)
                 vector_cache.save(cached, vector)
@@ -113,13 +145,13 @@ class Gallery:
         return vector
 
     def _compute(self, data: bytes) -> Vector:
-        """Return the vector of the largest face, float64 (DIM,), or (0,) without a face. Raises FrameError."""
-        rgb = to_rgb(decode_picture(data))
-        faces = find_faces(self._detector, rgb, UPSAMPLE)
+        """Return the vector of the largest face, float64 (dim,), or (0,) without a face. Raises FrameError."""
+        picture = decode_picture(data)
+        faces = find_faces(self._detector, to_rgb(picture), UPSAMPLE)
         if not faces:
             return np.empty(0)
         face = max(faces, key=lambda f: f.w * f.h)
-        return self._embedder.describe(rgb, face.x, face.y, face.w, face.h)[0]
+        return self._embedder.describe(Face(picture, face.x, face.y, face.w, face.h))[0]
 
     def _stack(self) -> None:
         known = sorted(
@@ -127,4 +159,4 @@ class Gallery:
         )  # by name: equal distances always give the same label
         faces = [(path.parent.name, vector) for path, (_, vector) in known if vector is not None]
         self._labels = [label for label, _ in faces]
-        self._matrix = np.array([vector for _, vector in faces]).reshape(-1, DIM)
+        self._matrix = np.array([vector for _, vector in faces]).reshape(-1, self._embedder.dim)

@@ -62,8 +62,10 @@ def find_faces(detector: Any, rgb: Image, upsample: int) -> list[Found]:
     """
     height, width = rgb.shape[:2]
     rects, scores, _ = detector.run(rgb, upsample, 0.0)
-    found = []
-    for rect, score in zip(rects, scores, strict=True):
-        x, y = max(rect.left(), 0), max(rect.top(), 0)
-        found.append(Found(score, x, y, min(rect.right(), width) - x, min(rect.bottom(), height) - y))
-    return found
+    return [clipped_rectangle(rect, score, width, height) for rect, score in zip(rects, scores, strict=True)]
+
+
+def clipped_rectangle(rect: Any, score: float, width: int, height: int) -> Found:
+    """Return dlib's *rect*, clipped as face_recognition does, in a picture of *width* x *height*."""
+    x, y = max(rect.left(), 0), max(rect.top(), 0)
+    return Found(score, x, y, min(rect.right(), width) - x, min(rect.bottom(), height) - y)

@@ -37,7 +37,7 @@ def field(number: int, value: int | bytes | str, wire_type: int | None = None) -
         return varint(number << 3 | VARINT) + varint(value)
     data = value.encode() if isinstance(value, str) else value
     if wire_type in FIXED_SIZES:
-        return varint(number << 3 | wire_type) + data  # type: ignore[operator]
+        return varint(number << 3 | wire_type) + data
     return varint(number << 3 | BYTES) + varint(len(data)) + data
 
 

@@ -25,7 +25,7 @@ def variant(service: str, name: str) -> dict[str, Any]:
 
 
 def test_the_types_of_the_contract_are_there() -> None:
-    assert set(BY_ID) >= {0, 1, 2, 4, 5, 6, 8, 9, 13, 16, 17}
+    assert set(BY_ID) >= set(range(23))
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -66,8 +66,8 @@ def test_drawing_happens_on_demand_only(service: str) -> None:
 
 
 def test_the_first_variants_are_those_of_the_contract() -> None:
-    assert [v["variant_name"] for v in SERVICES["face_recognition"]["variants"]] == ["hog", "haar"]
-    assert [v["variant_name"] for v in SERVICES["face_detection"]["variants"]] == ["haar", "hog"]
+    assert [v["variant_name"] for v in SERVICES["face_recognition"]["variants"]][:2] == ["hog", "haar"]
+    assert [v["variant_name"] for v in SERVICES["face_detection"]["variants"]][:2] == ["haar", "hog"]
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -91,6 +91,9 @@ def test_the_docs_tell_every_parameter(name: str) -> None:
         (9, {"sensitivity": 1}),
         (13, {"predictor": "7"}),
         (13, {"thresh": -0.1}),
+        (7, {"size": 400}),
+        (15, {"dim": 96}),
+        (21, {"max_age": -1}),
         (4, {"width": -1}),
         (0, {"protocol": "udp"}),
     ],
