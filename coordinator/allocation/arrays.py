@@ -31,9 +31,9 @@ class Nodes:
         prices = [v.cost_per_hour or 0.0 for v in self.views]
         self.price: Floats = np.array(prices) / self.cpus / 3600  # of 1,000 frames, per ms of service time on one core
         self.joules: Floats = np.array([_core_watts(v) for v in self.views]) / 1000  # per ms of service time
-        self._classes: dict[frozenset[int], list[int]] = {}
-        for i, view in enumerate(self.views):
-            self._classes.setdefault(view.available, []).append(i)
+        self._classes: dict[frozenset[int], int] = {}  # nodes are of few kinds
+        kinds = [self._classes.setdefault(v.available, len(self._classes)) for v in self.views]
+        self._class: Ints = np.array(kinds, np.intp)
         self._available: dict[int, Bools] = {}
 
     def __len__(self) -> int:
@@ -42,11 +42,8 @@ class Nodes:
     def available(self, handler_type: int) -> Bools:
         """Return for each node whether that type runs there."""
         if handler_type not in self._available:
-            mask = np.zeros(len(self), bool)
-            for types, members in self._classes.items():
-                if handler_type in types:
-                    mask[members] = True
-            self._available[handler_type] = mask
+            of_class: Bools = np.array([handler_type in types for types in self._classes], bool)
+            self._available[handler_type] = of_class[self._class] if len(self) else np.zeros(0, bool)
         return self._available[handler_type]
 
     def labelled(self, labels: frozenset[str]) -> Bools:

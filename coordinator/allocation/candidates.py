@@ -51,14 +51,11 @@ def _best_by_zone(nodes: Nodes, runs: Floats, spare: int) -> Iterable[int]:
     order = np.argsort(nodes.zone, kind="stable")
     edges: Sequence[int] = np.flatnonzero(np.diff(nodes.zone[order], prepend=-1)).tolist()
     runs = runs[:, order]
-    rows = np.arange(len(runs))
     for begin, end in zip(edges, [*edges[1:], len(order)], strict=True):
-        part = runs[:, begin:end].copy()
-        for _ in range(min(spare, end - begin)):
-            best = part.argmin(axis=1)
-            good = part[rows, best] < FAR
-            yield from order[begin + np.unique(best[good])].tolist()
-            part[rows, best] = FAR
+        part, count = runs[:, begin:end], min(spare, end - begin)
+        best = part.argpartition(count - 1, axis=1)[:, :count]
+        good = np.take_along_axis(part, best, axis=1) < FAR
+        yield from order[begin + best[good]].tolist()
 
 
 def _smallest(row: Floats, count: int) -> list[int]:

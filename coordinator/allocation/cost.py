@@ -96,6 +96,7 @@ class Evaluator:
 
     def __init__(self, variant: Variant, request: Request, snapshot: Snapshot) -> None:
         self.model, self.rate = model(snapshot), request.rate
+        self._last: tuple[object, Outcome] | None = None
         topology = self.topology = variant.topology
         self.order, self.entry = topology.order, topology.entry
         self.always = frozenset(always_run(variant))
@@ -112,6 +113,12 @@ class Evaluator:
 
     def evaluate(self, nodes: Assignment, entry: int) -> Outcome:
         """Return what the assignment gives. entry: index of the node whose gateway takes the frames."""
+        key = (entry, *(tuple(nodes[h]) for h in self.order))
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._outcome(nodes, entry)
+        return self._last[1]
+
+    def _outcome(self, nodes: Assignment, entry: int) -> Outcome:
         load = self._load(nodes)
         done: dict[int, Parts] = {}
         for handler in self.order:

@@ -17,9 +17,9 @@ from wire.messages import Maximize, Minimize
 
 POOL = 12  # nodes that a handler tries when a placement is mended
 MANY = 64  # nodes; from so many on mending is given less time, and may end near the lower bound
-BUDGET, BUDGET_MANY = 3000, 60  # placements looked at, for each beginning
+BUDGET, BUDGET_MANY = 3000, 30  # placements looked at, for each beginning
 EXACT, NEAR = 1e-9, 0.01  # share above the lower bound
-CONFLICTS = 24  # paths looked at until one has the memory
+CONFLICTS, CONFLICTS_MANY = 24, 6  # paths looked at until one has the memory
 
 
 class LayeredDp:
@@ -39,34 +39,50 @@ class LayeredDp:
 def solve(search: Search) -> Chosen:
     """Return the best placement found; its memory may be short when nothing else was found."""
     paths = Paths(search, _candidates(search))
-    shortest, bound = _fitting(paths)
-    ranks: list[tuple[Rank, Chosen]] = [(search.rank(shortest), shortest)]
-    if _proven(search, ranks[0][0], bound):
+    first, bound = paths.best()
+    ranks: list[tuple[Rank, Chosen]] = []
+    for nodes in (_completed(paths, first), _together(paths)):
+        ranks.append((search.rank(nodes), nodes))
+        if _proven(search, ranks[-1][0], bound):
+            return nodes
+    shortest, bound = _fitting(paths, first, bound)
+    ranks.append((search.rank(shortest), shortest))
+    if _proven(search, ranks[-1][0], bound):
         return shortest
-    budget = BUDGET_MANY if len(search.nodes) >= MANY else BUDGET
-    for start in (shortest, *_starts(paths)):
+    return _mended(paths, min(ranks, key=lambda r: r[0])[1], bound, ranks)
+
+
+def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
+    """Return the best of *ranks* and of what local improvement makes of *best* and of other beginnings."""
+    search = paths.search
+    many = len(search.nodes) >= MANY
+    budget = BUDGET_MANY if many else BUDGET
+    for start in (best, *_starts(paths, few=many)):
         ranks.append(improve(search, start, _pools(paths, start), budget))
         if _proven(search, ranks[-1][0], bound):
             break
     return min(ranks, key=lambda r: r[0])[1]
 
 
-def _fitting(paths: Paths) -> tuple[Chosen, float]:
+def _fitting(paths: Paths, nodes: Chosen, least: float) -> tuple[Chosen, float]:
     """Return the shortest path whose memory is there, and a lower bound: best first over what to bar.
 
     Where a node is too small for the handlers that the path puts there, each of them in turn is barred from it
     (conflict-based search, Sharon et al. 2015); the first path without a conflict is the shortest that fits.
     """
     search, serial = paths.search, count()
-    nodes, least = paths.best()
+    many = len(search.nodes) >= MANY
     queue = [(least, next(serial), paths.times, nodes)]
-    for _ in range(CONFLICTS):
+    for _ in range(CONFLICTS_MANY if many else CONFLICTS):
         bound, _, times, nodes = heappop(queue)
         node = search.shortest_of_memory(nodes)
         whole = _completed(paths, nodes)
         if node is None or bound >= FAR:
             return whole, bound
-        for handler in [h for h in search.path if node in nodes[h] and search.memory[h] > 0]:
+        there = [h for h in search.path if node in nodes[h] and search.memory[h] > 0]
+        for handler in (
+            dict.fromkeys((there[0], there[-1])) if many and there else there
+        ):  # an end, for that costs one hop only
             barred = times[handler].copy()
             barred[paths.at[node]] = FAR
             child = {**times, handler: barred}
@@ -131,7 +147,7 @@ def _pools(paths: Paths, nodes: Chosen) -> Pools:
     return pools
 
 
-def _starts(paths: Paths) -> Iterator[Chosen]:
+def _starts(paths: Paths, *, few: bool) -> Iterator[Chosen]:
     """Yield other placements to begin with: the cheapest of their kind, all on one node, and spread out."""
     search, objective = paths.search, paths.search.request.objective
     prices = {Minimize.COST: search.nodes.price, Minimize.ENERGY: search.nodes.joules}
@@ -139,11 +155,19 @@ def _starts(paths: Paths) -> Iterator[Chosen]:
     if price is not None:
         for share in (0.0, 0.1, 1.0, 10.0):
             yield _completed(paths, _priced(paths, price, share))
-    alone = sum(paths.times[h] for h in search.order)
+    if objective.maximize is Maximize.THROUGHPUT or not few:
+        yield _together(paths)
+        yield _completed(paths, _spread(paths))
+
+
+def _together(paths: Paths) -> Chosen:
+    """Return all handlers that may on the node which computes them soonest and has the memory for them."""
+    search = paths.search
+    alone = sum((paths.times[h] for h in search.order), np.zeros(len(paths.chosen)))
+    alone = alone + FAR * len(search.order) * (search.nodes.mem_free[paths.chosen] < sum(search.memory.values()))
     at = int(np.argmin(alone))
-    together: Chosen = {h: (int(paths.chosen[at]),) for h in search.path if search.feasible[h][paths.chosen[at]]}
-    yield _completed(paths, together)
-    yield _completed(paths, _spread(paths))
+    node = int(paths.chosen[at])
+    return _completed(paths, {h: (node,) for h in search.order if search.feasible[h][node]})
 
 
 def _priced(paths: Paths, price: Floats, share: float) -> Chosen:

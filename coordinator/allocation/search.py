@@ -34,7 +34,6 @@ class Search:
                 feasibility.fits(variant, request, snapshot, current, handler)
         self.fixed_entry = None if request.entry_node is None else self._fixed(request.entry_node)
         self._times: dict[int, Floats] = {}
-        self._last: tuple[object, Outcome] | None = None
 
     def times(self, handler: int) -> Floats:
         """Return compute + wait in ms on each node, by itself."""
@@ -56,10 +55,7 @@ class Search:
 
     def outcome(self, nodes: Chosen) -> Outcome:
         """Return what the placement gives."""
-        key = tuple(nodes.items())
-        if self._last is None or self._last[0] != key:
-            self._last = key, self.costs.evaluate(nodes, self.entry(nodes))
-        return self._last[1]
+        return self.costs.evaluate(nodes, self.entry(nodes))
 
     def rank(self, nodes: Chosen) -> Rank:
         """Return the placement's rank, smaller is better: memory that is short, then the objective."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordinator.allocation import ALGORITHMS
+from coordinator.allocation import ALGORITHMS, candidates
 from coordinator.allocation.base import (
     Decision,
     LinkView,
@@ -160,3 +160,22 @@ def test_where_handlers_compete_it_is_nearly_always_the_best(joins: bool) -> Non
 def test_cost_and_energy_are_minimised_too(aim: Minimize) -> None:
     found = gaps(joins=True, compete=False, count=COUNT // 4, objective=Objective(minimize=aim))
     assert max(found) < 0.01
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_looking_at_few_nodes_of_each_zone_loses_nothing(joins: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On 300 nodes in 3 zones, the best of the few is the best of all."""
+    for seed in range(5):
+        draw = random.Random(seed)
+        asked = graph(draw, joins=joins)
+        nodes = {n: node(draw, n, memory=False) for n in range(300)}
+        times = {(work(h), n): Measured(ms=draw.uniform(1, 150)) for h in asked.handlers for n in nodes}
+        variant = Variant(variant_name="v", accuracy=None, topology=Topology(asked, PORTS))
+        request, kinds = Request(service="s", variants=(variant,)), types(draw, memory=False)
+        found = []
+        for small in (candidates.SMALL, 1000):
+            monkeypatch.setattr(candidates, "SMALL", small)
+            snapshot = Snapshot(nodes=nodes, types=kinds, times=times)
+            found.append(ALGORITHMS["layered_dp"]().allocate(request, snapshot, None).predicted.latency_ms)
+        monkeypatch.undo()
+        assert found[0] <= found[1] * (1 if not joins else 1.01) + 1e-3
