@@ -4,6 +4,7 @@ from enum import StrEnum
 
 BACK_OFF_S = (0.0, 0.5, 1.0, 2.0, 4.0)  # before the 1st, 2nd, ... restart in a row
 STEADY_S = 10.0  # a life this long was no quick death
+GATEWAY_STEADY_S = 1.0  # a gateway finishes no frames of its own; what keeps it from serving kills it sooner
 
 
 class ChildState(StrEnum):
@@ -43,10 +44,12 @@ def transition(state: ChildState, event: ChildEvent) -> ChildState:
 
 
 class Deaths:
-    """Counts quick deaths in a row: lives shorter than STEADY_S in which nothing was finished."""
+    """Counts quick deaths in a row: lives too short to be steady in which nothing was finished."""
 
     def __init__(self, *, gives_up: bool = True) -> None:
+        """Without *gives_up* it is a gateway, which is restarted for ever."""
         self._gives_up = gives_up
+        self._steady_s = STEADY_S if gives_up else GATEWAY_STEADY_S
         self._quick = 0
 
     def delay(self, lived_s: float, frames: int) -> float | None:
@@ -54,7 +57,7 @@ class Deaths:
 
         Returns how long to wait before the restart, or None when there have been too many.
         """
-        steady = lived_s >= STEADY_S or frames > 0
+        steady = lived_s >= self._steady_s or frames > 0
         self._quick = 1 if steady else self._quick + 1
         if self._quick <= len(BACK_OFF_S):
             return BACK_OFF_S[self._quick - 1]

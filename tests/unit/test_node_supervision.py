@@ -36,3 +36,10 @@ def test_the_states_of_a_child() -> None:
     assert transition(state, ChildEvent.END) is ChildState.ENDED
     with pytest.raises(InvalidChildTransition, match="ready while failed"):
         transition(ChildState.FAILED, ChildEvent.READY)
+
+
+def test_a_gateway_that_served_a_while_is_restarted_at_once() -> None:
+    """Its deaths in a row are others' faults: clients wait for it."""
+    deaths = Deaths(gives_up=False)
+    assert [deaths.delay(lived_s=2.0, frames=0) for _ in range(8)] == [0.0] * 8
+    assert [deaths.delay(lived_s=0.2, frames=0) for _ in range(3)] == [0.5, 1.0, 2.0]
