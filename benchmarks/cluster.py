@@ -2,7 +2,7 @@
 
 import shutil
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import psutil
 
 from benchmarks.common import ROOT
 from client.coordinator import Coordinator, Session
-from client.demo.daemons import Daemons, new_folder
+from client.demo.daemons import Daemons, Place, new_folder
 from wire.messages import HandlerSpec, Link, ResultSpec, SessionRequest
 from wire.resources import Service, Variant
 
@@ -56,6 +56,10 @@ spool_path = {folder}/spool
 db_engine = sqlite
 db_path = {folder}/faceservice.sqlite
 """
+FACES_PARAMS: dict[str, dict[str, Any]] = {  # of the Haar handler: as shipped, and one that costs a tenth
+    "faces": {},
+    "faces_light": {"scale_factor": 1.3, "min_size": 60},
+}
 PORTS = ("coordinator", "collector", "edge_control", "edge_data", "server_control", "server_data")
 
 
@@ -75,9 +79,9 @@ def echo_chain(hops: int) -> Service:
     return chain(f"echo{hops}", 900 + hops, [*[ECHO] * hops, SINK])
 
 
-def faces(name: str, service_id: int, params: dict[str, Any]) -> Service:
+def faces(name: str, service_id: int) -> Service:
     """Return decode -> Haar -> draw -> encode, whose picture is made for every frame that asks for it."""
-    kinds: list[tuple[int, dict[str, Any]]] = [(6, {}), (8, params), (16, {}), (5, {})]
+    kinds: list[tuple[int, dict[str, Any]]] = [(6, {}), (8, FACES_PARAMS[name]), (16, {}), (5, {})]
     handlers = [HandlerSpec(handler_id=i, handler_type=t, params=p) for i, (t, p) in enumerate(kinds)]
     links = [Link(source_handler=a, target_handler=b, target_input=i) for a, b, i in _FACES]
     results = [ResultSpec(handler_id=1), ResultSpec(handler_id=3, on_demand=True)]
@@ -88,13 +92,18 @@ def faces(name: str, service_id: int, params: dict[str, Any]) -> Service:
 _FACES = ((0, 1, 0), (0, 2, 0), (1, 2, 1), (2, 3, 0))  # source, target, input of the target
 
 
+def services() -> list[Service]:
+    """Return every service that the benchmarks use."""
+    return [*map(echo_chain, (1, 2, 4, 8)), faces("faces", 990), faces("faces_light", 991)]
+
+
 class Cluster:
     """The running daemons."""
 
-    def __init__(self, daemons: Daemons, coordinator: Coordinator, folder: Path) -> None:
+    def __init__(self, daemons: Daemons, places: Mapping[str, Place]) -> None:
         self._daemons = daemons
-        self.coordinator = coordinator
-        self.folder = folder
+        self._places = places
+        self.coordinator = Coordinator(places["coordinator"].url)
 
     def agents(self) -> list[psutil.Process]:
         """Return the agents' processes."""
@@ -109,6 +118,15 @@ class Cluster:
         """Return the process ids of the nodes."""
         return [p.pid for p in self.processes()]
 
+    def handlers(self, session_id: int) -> dict[str, int]:
+        """Return the process ids of a session's handlers, by "handler@node"."""
+        found = {}
+        for node_id in NODES.values():
+            sessions = Coordinator(self._places[f"node {node_id}"].url).list_of("/sessions", "sessions")
+            for status in (h for s in sessions if s["session_id"] == session_id for h in s["handlers"]):
+                found[f"{status['handler_id']}@{node_id}"] = int(status["pid"])
+        return found
+
     @contextmanager
     def session(self, service: str, pin: Mapping[int, int | list[int]], **options: Any) -> Iterator[Session]:
         """Run a session of *service* for the length of the block."""
@@ -120,16 +138,16 @@ class Cluster:
 
 
 @contextmanager
-def running(services: Iterable[Service], *, telemetry: bool = True, sample: float = 1.0) -> Iterator[Cluster]:
+def running(*, telemetry: bool = True, sample: float = 1.0) -> Iterator[Cluster]:
     """Start the daemons and wait for both nodes; afterwards nothing is left of them. Raises DemoError."""
     folder = new_folder()
-    config = _configure(folder, services, telemetry, sample)
+    config = _configure(folder, telemetry, sample)
     daemons = Daemons(ROOT, config, {"FACESERVICE_SECURITY_TOKEN": ""}, folder / "daemons.log")
     try:
-        coordinator = Coordinator(daemons.wait_ready(2 + len(NODES))["coordinator"].url)
-        while sum(n["state"] == "up" for n in coordinator.list_of("/nodes", "nodes")) < len(NODES):
+        cluster = Cluster(daemons, daemons.wait_ready(2 + len(NODES)))
+        while sum(n["state"] == "up" for n in cluster.coordinator.list_of("/nodes", "nodes")) < len(NODES):
             daemons.pause()
-        yield Cluster(daemons, coordinator, folder)
+        yield cluster
     finally:
         fault = daemons.stop()
     if fault:
@@ -137,14 +155,14 @@ def running(services: Iterable[Service], *, telemetry: bool = True, sample: floa
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _configure(folder: Path, services: Iterable[Service], telemetry: bool, sample: float) -> Path:
-    """Write the configuration: the shipped handler types and the benchmarks' own, and *services*."""
+def _configure(folder: Path, telemetry: bool, sample: float) -> Path:
+    """Write the configuration: the shipped handler types and the benchmarks' own, and the services."""
     for name in ("handlers", "services", "nodes"):
         (folder / name).mkdir()
     for source in (ROOT / "config" / "handlers", ROOT / "benchmarks" / "config" / "handlers"):
         for file in source.glob("*.json"):
             shutil.copy(file, folder / "handlers")
-    for service in services:
+    for service in services():
         (folder / "services" / f"{service.service_name}.json").write_bytes(msgspec.json.encode(service))
     config = folder / "benchmark.conf"
     config.write_text(

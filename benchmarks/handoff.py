@@ -187,11 +187,10 @@ def measure(shape: tuple[int, int, int], frames: int, rounds: int) -> dict[str, 
     try:
         for way in ways.values():
             way.round(4 * DEPTH)  # until every slot has been touched
-        table = [
-            {name: way.round(frames if name == "queue" else CHEAP) for name, way in ways.items()}
-            | {"memcpy": memcpy(math.prod(shape), frames)}
-            for _ in range(rounds)
-        ]
+        table = []
+        for _ in range(rounds):
+            row = {name: way.round(frames if name == "queue" else CHEAP) for name, way in ways.items()}
+            table.append(row | {"memcpy": memcpy(math.prod(shape), frames)})
     finally:
         for way in ways.values():
             way.close()

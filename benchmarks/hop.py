@@ -190,7 +190,8 @@ def reader_process(pipe: Connection, settings: ChildSettings) -> None:
     settle(settings, pin=True)
     os.sched_setaffinity(0, [CORE])
     channel = Channel(settings.channel_name, Path(settings.run_path))
-    inbox = channel.inbox(handler_address(1, 0), handler_depth(benchmark_plan("http://127.0.0.1:1"), 1))
+    plan = benchmark_plan("http://127.0.0.1:1")
+    inbox = channel.inbox(handler_address(1, 0, plan.window), handler_depth(plan, 1))
     pipe.send("ready")
     while not pipe.poll(0):
         data = inbox.receive(0.5)

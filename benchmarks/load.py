@@ -72,24 +72,24 @@ class Load:
                     left, open_ = left - 1, open_ + 1
         return time.monotonic() - start
 
-    def pace(self, frames: int, fps: float) -> list[float]:
-        """Post *frames* frames, one each 1/fps s, on whichever connection is free; returns each one's latency in s."""
-        start, latencies = time.monotonic(), list[float]()
+    def pace(self, frames: int, fps: float) -> list[Answered]:
+        """Post *frames* frames, one each 1/fps s, on whichever connection is free; returns the answers."""
+        start, answers = time.monotonic(), list[Answered]()
         free = list(self._wires)
         for number in range(frames):
             due = start + number / fps
             while (left := due - time.monotonic()) > 0 or not free:
-                self._collect(max(left, 0.0) if free else TIMEOUT_S, free, latencies)
+                self._collect(max(left, 0.0) if free else TIMEOUT_S, free, answers)
             self._send(free.pop(0))
-        while len(latencies) < frames:
-            self._collect(TIMEOUT_S, free, latencies)
-        return latencies
+        while len(answers) < frames:
+            self._collect(TIMEOUT_S, free, answers)
+        return answers
 
-    def _collect(self, timeout_s: float, free: list[Wire], latencies: list[float]) -> None:
+    def _collect(self, timeout_s: float, free: list[Wire], answers: list[Answered]) -> None:
         for key, _ in self._selector.select(timeout_s):
             answered = self._receive(key.data)
             if answered is not None:
-                latencies.append(answered.seconds)
+                answers.append(answered)
                 free.append(key.data)
 
     def _ready(self) -> list[Wire]:

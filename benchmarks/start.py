@@ -19,6 +19,7 @@ from pathlib import Path
 import psutil
 import requests
 
+from benchmarks.common import Outcome, Row, Say, Scale
 from client.coordinator import Coordinator, Session
 from client.demo.daemons import Daemons, free_ports, new_folder
 from wire.messages import SessionRequest
@@ -99,6 +100,20 @@ def measure(runs: int) -> dict[str, float]:
     shutil.rmtree(folder, ignore_errors=True)
     figures |= {key: statistics.median(s[key] for s in starts) for key in starts[0]}
     return figures | {"running_worst_s": max(s["running_s"] for s in starts)}
+
+
+def run(scale: Scale, say: Say) -> Outcome:
+    """Measure as one benchmark of the suite."""
+    found = measure(scale.rounds)
+    rows = [
+        Row("session of 5 handlers running, models loaded", found["running_s"], "s", at_most=START_LIMIT_S),
+        Row("time to its first result", found["first_result_s"], "s"),
+        Row("idle node: CPU of a core", found["cpu_percent"], "%", at_most=IDLE_CPU_LIMIT),
+        Row("idle node: memory of its processes", found["pss_mb"], "MB", at_most=IDLE_MB_LIMIT),
+    ]
+    for row in rows:
+        say(f"{row.what}: {row.value:.2f} {row.unit}")
+    return Outcome(rows, dict(found))
 
 
 def main() -> None:
