@@ -98,16 +98,23 @@ class Entry:
             self.targets = (Target(handler_id, topology.entry_input, inputs, routes, Encoding.RAW, whole),)
 
     def update(self, plan: SessionPlan) -> None:
-        """Take a newer plan; unanswered frames are sent again under its epoch when old ones are not welcome.
+        """Take a newer plan; unanswered frames are sent again under it when old ones are not welcome, or exits differ.
 
         That happens in a thread of its own: it may have to wait for nodes that learn of the plan after this one.
         """
         with self._lock:
             raised = plan.accept_from > self.plan.accept_from
             self._set_plan(plan)
-            self._window.delivery = plan.delivery
-        if raised:
+            self._window.resize(plan.window, plan.delivery)
+            through, changed = self._window.expect(self._always(), self.picture_exits())
+            for frame in through:
+                self._finish(frame, self._compose(frame))
+        if raised or changed:
             self._resend_soon()
+
+    def _always(self) -> frozenset[Exit]:
+        """Return the exits that every frame needs."""
+        return frozenset((e.handler_id, e.output) for e in self.exits if not e.on_demand)
 
     # --- frames in -----------------------------------------------------------------------------------
 

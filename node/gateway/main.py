@@ -199,11 +199,17 @@ class Gateway:
         )
 
     def _shut_down(self, patience_s: float) -> None:
-        """Take no more frames, wait for those in flight, say what was left."""
+        """Take no more frames, wait for those in flight, say what was left. The agent is heard meanwhile.
+
+        A handler that dies now comes back too, and what it held is sent again.
+        """
+        if self.sessions.draining:
+            return
         self.sessions.draining = True
         deadline = time.monotonic() + patience_s
-        while self._in_flight() and time.monotonic() < deadline and not self.closing.wait(0.02):
-            pass
+        while self._in_flight() and time.monotonic() < deadline and not self.closing.is_set():
+            if self._pipe.poll(0.02):
+                self._obey(control.receive(self._pipe, control.to_gateway))
         with contextlib.suppress(OSError):
             self._hand_over()
             control.send(self._pipe, Drained(in_flight=self._in_flight()))

@@ -4,7 +4,7 @@ The entry calls it under its lock; time comes in as an argument (monotonic secon
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from node.gateway.results import Exit, Piece
@@ -110,6 +110,25 @@ class Window:
             return None
         frame.pieces.setdefault(exit_, piece)
         return frame if len(frame.pieces) == len(frame.expects) else None
+
+    def resize(self, size: int, delivery: Delivery) -> None:
+        """Be as a newer plan says; a smaller window is kept to as frames leave."""
+        self.size, self.delivery = size, delivery
+        self.advance()
+
+    def expect(self, exits: Iterable[Exit], on_demand: Iterable[Exit]) -> tuple[list[OpenFrame], bool]:
+        """Have the open frames wait for a newer plan's exits: *exits*, and those of *on_demand* that they want.
+
+        Returns (those that have nothing left to wait for, whether anything changed).
+        """
+        always, may, changed = frozenset(exits), frozenset(on_demand), False
+        for frame in self.open.values():
+            frame.want = tuple(e for e in frame.want if e in may)
+            expects = always | frozenset(frame.want)
+            changed = changed or expects != frame.expects
+            frame.expects = expects
+            frame.pieces = {e: p for e, p in frame.pieces.items() if e in expects}
+        return [f for f in self.open.values() if f.expects and len(f.pieces) == len(f.expects)], changed
 
     def close(self, sequence: int) -> OpenFrame | None:
         """Remove an answered frame; the next one waiting comes in."""

@@ -5,6 +5,8 @@ import threading
 import time
 from typing import Any
 
+import msgspec
+
 from handlers import codec
 from handlers.base import EndOfSource, FrameError, Source
 from node.worker.link import Link
@@ -14,6 +16,7 @@ from wire.packet import Header, Kind, Span
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.5  # how long the main thread waits before it looks whether to close
+AGAIN_S = 5.0  # an offer without a credit is made again: a new gateway knows nothing of it
 
 
 class SourceLoop:
@@ -24,6 +27,7 @@ class SourceLoop:
         self._handler = handler
         self._running = running
         self._closing = closing
+        self._offers = 0
 
     def run(self) -> None:
         """Read while the session runs, until closing."""
@@ -51,27 +55,38 @@ class SourceLoop:
         return True
 
     def _offer(self, kind: Kind, value: Any, start: float, end: float) -> None:
-        link, plan = self._link, self._link.routing().plan
+        """Offer a frame until the entry has taken it: a window that is full for long loses nothing."""
+        self._offers += 1
+        link = self._link
         part, buffers = (None, []) if value is None else codec.to_part(value)
         header = Header(
             kind=kind,
             session_id=link.session_id,
-            epoch=plan.epoch,
-            sequence=0,
+            epoch=0,
+            sequence=self._offers,
             timestamp=start,
             origin=link.settings.node_id,
             trace=[Span(link.handler_id, link.settings.node_id, start, start, end)],
             payload=part,
             handler_id=link.handler_id,
         )
-        while link.inbox.receive(0) is not None:
-            pass  # credits of earlier offers
-        if link.sender.to_entry(plan, link.session_id, packet.encode(header, buffers)):
-            self._await_credit()
-
-    def _await_credit(self) -> None:
-        """Wait until the entry took the frame, but not for ever: a new gateway knows nothing of the offer."""
-        deadline = time.monotonic() + 5.0
-        while not self._closing.is_set() and time.monotonic() < deadline and self._running.is_set():
-            if self._link.inbox.receive(IDLE_S) is not None:
+        while not self._closing.is_set():
+            plan = link.routing().plan
+            offer = msgspec.structs.replace(header, epoch=plan.epoch)
+            link.sender.to_entry(plan, link.session_id, packet.encode(offer, buffers))
+            if self._credited(header):
                 return
+
+    def _credited(self, offer: Header) -> bool:
+        """Return True as soon as the entry says that it took *offer*, False after AGAIN_S."""
+        deadline = time.monotonic() + AGAIN_S
+        while not self._closing.is_set() and time.monotonic() < deadline:
+            data = self._link.inbox.receive(IDLE_S)
+            if data is not None and same_offer(packet.decode(data).header, offer):
+                return True
+        return False
+
+
+def same_offer(one: Header, other: Header) -> bool:
+    """Return True when both are about the same frame of the same source process."""
+    return (one.sequence, one.timestamp) == (other.sequence, other.timestamp)

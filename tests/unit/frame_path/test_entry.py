@@ -276,6 +276,43 @@ def test_a_new_plan_is_taken_at_once_even_when_its_nodes_are_not_ready(make: Mak
     assert found == {f.sequence for f in frames}
 
 
+def test_a_new_plan_may_have_another_window(make: Make, pool: ThreadPoolExecutor) -> None:
+    session = make(window=1)
+    session.post()
+    waiting = pool.submit(session.entry.admit, PATIENCE_S)
+    session.entry.update(plan(window=3, epoch=1))
+    ticket = waiting.result(PATIENCE_S)
+    assert ticket is not None
+    assert session.room() == 1
+    session.entry.release(ticket)
+    session.entry.update(plan(window=1, epoch=1))
+    assert session.room() == 0
+    session.answer(0)
+    assert session.room() == 1
+
+
+def test_open_frames_wait_for_the_exits_of_the_newest_plan(make: Make) -> None:
+    """First a second exit comes, which the one open frame needs too; then it goes, and nothing is missing any more."""
+    session = make(window=4)
+    frame = session.post()
+    assert session.arrived() is not None
+    two = msgspec.structs.replace(
+        plan(window=4), graph=graph({1: STEP, 2: STEP}, "1>2"), results=[ResultSpec(handler_id=h) for h in (1, 2)]
+    )
+    two.routes[2] = two.routes[1]
+    session.entry.update(two)
+    again = session.arrived()
+    assert again is not None
+    assert again.sequence == frame.sequence, "what was sent under the old plan does not reach the new exit"
+    session.answer(frame.sequence)
+    assert session.entry.wait(frame.sequence, 0.1) is None
+    session.entry.update(plan(window=4))
+    result = session.entry.wait(frame.sequence, PATIENCE_S)
+    assert result is not None
+    assert result.status is FrameStatus.OK
+    assert session.balanced()
+
+
 def test_overdue_frames_are_sent_again_then_dropped(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     session = make()
     frame = session.post()
