@@ -7,9 +7,12 @@ GATEWAY_DEPTH = 1024  # results of all sessions that enter here
 SPARE = 8  # packets beside the window: re-sent ones, ends of sources
 
 
-def handler_address(session_id: int, handler_id: int) -> str:
-    """Return the address of a handler's inbox."""
-    return f"session/{session_id}/handler/{handler_id}"
+def handler_address(session_id: int, handler_id: int, window: int) -> str:
+    """Return the address of a handler's inbox.
+
+    Its depth goes by the window, and cannot change while a sender has it open: another window is another inbox.
+    """
+    return f"session/{session_id}/window/{window}/handler/{handler_id}"
 
 
 def handler_depth(plan: SessionPlan, inputs: int) -> int:

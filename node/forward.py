@@ -99,7 +99,8 @@ class Forwarder:
 
     def outlet(self, session_id: int, handler_id: int, inputs: int) -> Outlet:
         """Return the sending end of a handler's inbox on this node."""
-        return self._outlet(handler_address(session_id, handler_id), handler_depth(self._plan(), inputs))
+        plan = self._plan()
+        return self._outlet(handler_address(session_id, handler_id, plan.window), handler_depth(plan, inputs))
 
     def _outlet(self, address: str, depth: int) -> Outlet:
         outlet = self._outlets.get(address)

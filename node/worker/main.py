@@ -122,7 +122,9 @@ class Worker:
         """Main thread: prepare, handle frames until closing, finish."""
         channel = Channel(self._settings.channel_name, Path(self._settings.run_path))
         plan, session_id, handler_id = self.routing().plan, self._spec.session_id, self._spec.handler_id
-        inbox = channel.inbox(handler_address(session_id, handler_id), handler_depth(plan, self.routing().inputs))
+        inbox = channel.inbox(
+            handler_address(session_id, handler_id, plan.window), handler_depth(plan, self.routing().inputs)
+        )
         sender = Forwarder(
             channel,
             self._settings.node_id,

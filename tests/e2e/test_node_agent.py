@@ -151,6 +151,16 @@ def test_a_handler_that_cannot_prepare_is_said_with_its_reason(node: Daemon) -> 
     assert put(node, 7, plan(node.data_url, epoch=2)).json()["state"] == "initialized"
 
 
+def test_the_window_may_change_while_frames_come(node: Daemon) -> None:
+    """Queues have the depth of the window: handlers start afresh with deeper or shallower ones."""
+    for epoch, window in enumerate((2, 16, 4), start=1):
+        assert put(node, 7, plan(node.data_url, epoch=epoch) | {"window": window}).status_code == 200
+        if epoch == 1:
+            command(node, 7, "start")
+        result = post_frame(node, 7)
+        assert (result.status_code, result.json()["epoch"]) == (200, epoch)
+
+
 def test_frames_go_on_after_any_process_was_killed(node: Daemon) -> None:
     put(node, 7, plan(node.data_url))
     command(node, 7, "start")

@@ -65,7 +65,7 @@ class Stage:
         self.progress = ProgressFile(self.place.path / "progress", create=True)
         routing = Routing(self.plan, 1, PORTS)
         depth = handler_depth(self.plan, routing.inputs)
-        self.inbox = self.place.channel.inbox(handler_address(SESSION, 1), depth)
+        self.inbox = self.place.channel.inbox(handler_address(SESSION, 1, self.plan.window), depth)
         self.sender = Forwarder(self.place.channel, 1, self.recorder, None, self.closing, lambda: self.plan)
         self.upstream = Forwarder(self.place.channel, 1, Recorder(1.0), None, self.closing, lambda: self.plan)
         settings = ChildSettings(
@@ -76,7 +76,9 @@ class Stage:
 
     def downstream(self, handler_id: int) -> Inbox:
         """Open the inbox of a handler behind this one."""
-        return self.place.channel.inbox(handler_address(SESSION, handler_id), handler_depth(self.plan, 1))
+        return self.place.channel.inbox(
+            handler_address(SESSION, handler_id, self.plan.window), handler_depth(self.plan, 1)
+        )
 
     def give(self, pieces: list[packet.Buffer]) -> None:
         """Send a packet to the handler, waiting for room."""

@@ -58,7 +58,7 @@ class Session:
 
     def __post_init__(self) -> None:
         self.entry = Entry(7, self.plan, PORTS, self._sender, self.place.path / "books")
-        self.inbox = self.place.channel.inbox(handler_address(7, 1), handler_depth(self.plan, 1))
+        self.inbox = self.place.channel.inbox(handler_address(7, 1, self.plan.window), handler_depth(self.plan, 1))
 
     def _sender(self, current: Callable[[], SessionPlan]) -> Forwarder:
         return Forwarder(self.place.channel, 1, Recorder(1.0), None, self.closing, current)
