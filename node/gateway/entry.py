@@ -156,19 +156,33 @@ class Entry:
             return result
 
     def open(
-        self, ticket: Ticket, content: Content, want: tuple[Exit, ...], key: Key | None, trace: Sequence[Span] = ()
+        self,
+        ticket: Ticket,
+        content: Content,
+        want: tuple[Exit, ...],
+        key: Key | None,
+        trace: Sequence[Span] = (),
+        timestamp: float | None = None,
     ) -> OpenFrame:
         """Number a frame and send it. *content*: its payload; *want*: the on-demand exits it needs; *trace*: so far."""
         with self._dispatching:
-            frame = self.number(ticket, content, want, key)
+            frame = self.number(ticket, content, want, key, timestamp)
             frame.trace.extend(trace)
             self.dispatch(frame)
         return frame
 
-    def number(self, ticket: Ticket, content: Content, want: tuple[Exit, ...], key: Key | None) -> OpenFrame:
+    def number(
+        self,
+        ticket: Ticket,
+        content: Content,
+        want: tuple[Exit, ...],
+        key: Key | None,
+        timestamp: float | None = None,
+    ) -> OpenFrame:
         """Open a frame in window and books; the caller holds `dispatching` and sends it. Raises Ended, Repeated.
 
-        A client may have sent the frame again while the first one was still on its way in.
+        *timestamp*: when it was made, by the client's word (s since the epoch); None: now. A client may have sent
+        the frame again while the first one was still on its way in.
         """
         with self._lock:
             self._check_living()
@@ -176,7 +190,8 @@ class Entry:
                 raise Repeated(known)
             wanted = tuple(dict.fromkeys([*want, *self._watched()]))
             expects = frozenset((e.handler_id, e.output) for e in self.exits if not e.on_demand) | frozenset(wanted)
-            frame = OpenFrame(self._books.take(), time.time(), time.monotonic(), wanted, key, content, expects)
+            taken = time.time() if timestamp is None else timestamp
+            frame = OpenFrame(self._books.take(), taken, time.monotonic(), wanted, key, content, expects)
             self._window.put(ticket, frame)
             self._waiters[frame.sequence] = threading.Event()
             return frame

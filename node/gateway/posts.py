@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from dataclasses import dataclass
 
 import msgspec
@@ -19,6 +20,7 @@ from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
 log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S, LONGEST_WAIT_S = 30.0, 300.0
+LATEST = 1e11  # s since the epoch: as the telemetry tables have it
 PICTURES = ["image/jpeg", "image/png"]
 
 
@@ -30,8 +32,14 @@ class Post:
     want: tuple[Exit, ...]
     picture: bool
     key: tuple[str, str] | None
-    patience_s: float
+    timestamp: float | None  # the client's own, s since the epoch
+    deadline: float  # monotonic s: the client waits no longer, neither for a place nor for the result
     wait: bool
+
+    @property
+    def patience_s(self) -> float:
+        """Return the seconds that the client still waits."""
+        return max(0.0, self.deadline - time.monotonic())
 
 
 def post_frame(held: Held, entry: Entry, request: Request, connection: Connection, max_frame: int) -> None:
@@ -70,13 +78,29 @@ def read_post(held: Held, entry: Entry, request: Request, max_frame: int) -> Pos
     want = entry.picture_exits() if picture else ()
     if accepted is None or (picture and not held.makes_pictures):
         raise HttpError(406, "this service makes no pictures" if picture else "application/json or image/jpeg")
-    return Post(media_type, want, picture, client_key(request), *patience(request))
+    seconds, wait = patience(request)
+    deadline = time.monotonic() + seconds
+    return Post(media_type, want, picture, client_key(request), client_time(request), deadline, wait)
 
 
 def client_key(request: Request) -> tuple[str, str] | None:
     """Return the client's own name and number of the frame, when it gives both."""
     client, sequence = request.headers.get("x-client"), request.headers.get("x-sequence")
     return (client, sequence) if client and sequence else None
+
+
+def client_time(request: Request) -> float | None:
+    """Return when the frame was made by the client's word (X-Timestamp), s since the epoch. Raises HttpError 400."""
+    text = request.headers.get("x-timestamp")
+    if text is None:
+        return None
+    try:
+        timestamp = float(text)
+    except ValueError:
+        timestamp = math.nan
+    if not 0 <= timestamp <= LATEST:
+        raise HttpError(400, f"X-Timestamp: {text[:40]!r} is no number of seconds since the epoch")
+    return timestamp
 
 
 def patience(request: Request) -> tuple[float, bool]:
@@ -116,7 +140,7 @@ def take_packet(entry: Entry, ticket: Ticket, post: Post, connection: Connection
     if arrived.header.payload is None:
         raise HttpError(422, "a packet without a payload")
     content: Content = (arrived.header.payload, [bytes(b) for b in arrived.buffers])
-    return entry.open(ticket, content, post.want, post.key).sequence
+    return entry.open(ticket, content, post.want, post.key, timestamp=post.timestamp).sequence
 
 
 def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: int, connection: Connection) -> int:
@@ -125,11 +149,11 @@ def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: i
     slot, room = loan(held, entry, part, length)
     if slot is None:
         body = bytes(connection.read_body())
-        return entry.open(ticket, (part, [body]), post.want, post.key).sequence
+        return entry.open(ticket, (part, [body]), post.want, post.key, timestamp=post.timestamp).sequence
     connection.read_body_into(slot.view[room:])
     content: Content = (part, [bytes(slot.view[room:])])  # the entry's own copy, to send the frame again
     with entry.dispatching:
-        frame = entry.number(ticket, content, post.want, post.key)
+        frame = entry.number(ticket, content, post.want, post.key, post.timestamp)
         if not send_in_place(slot, entry.header(frame, entry.targets[0]), length, room):
             entry.dispatch(frame)
     return frame.sequence

@@ -19,7 +19,7 @@ class OpenFrame:
     """A frame that has been taken and not yet answered."""
 
     sequence: int
-    timestamp: float  # when it was taken, s since the epoch
+    timestamp: float  # when it was made by the client's word, else taken, s since the epoch
     opened: float  # the same, monotonic s
     want: tuple[Exit, ...]
     key: tuple[str, str] | None

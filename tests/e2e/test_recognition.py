@@ -176,6 +176,14 @@ def test_a_client_whose_patience_ends_is_told_where_the_result_will_be(session: 
     assert session.get(response.headers["Location"], Prefer="wait=20").json()["status"] == "ok"
 
 
+def test_a_frame_has_the_time_that_its_client_says(session: LiveSession) -> None:
+    result = session.post(PHOTOS[0].read_bytes(), X_Timestamp="1700000000.25").json()
+    assert (result["timestamp"], result["status"]) == (1700000000.25, "ok")
+    assert 0 < result["latency_ms"] < 30_000
+    for wrong in ("now", "nan", "-1", "1e99"):
+        assert session.post(PHOTOS[0].read_bytes(), X_Timestamp=wrong).status_code == 400
+
+
 def test_a_repeat_returns_the_kept_result_and_is_no_frame(session: LiveSession) -> None:
     """Also when the first one is still under way; another client's same number is another frame."""
     photo = PHOTOS[1].read_bytes()
