@@ -64,12 +64,12 @@ def start(arguments: argparse.Namespace) -> int:
 
     settings = load(arguments.config, os.environ)
     names = units(settings)
+    if arguments.only is not None and arguments.only not in names:
+        return complain(f"{arguments.config}: --only {arguments.only}: allowed: {', '.join(names)}", WRONG_CONFIG)
     if arguments.check:
         return check(settings, names)
     if arguments.migrate:
         return migrate(settings)
-    if arguments.only is not None and arguments.only not in names:
-        return complain(f"{arguments.config}: --only {arguments.only}: allowed: {', '.join(names)}", WRONG_CONFIG)
     if arguments.only is None and len(names) > 1:
         return supervise(settings, str(Path(__file__).resolve()))
     return run(settings, arguments.only or names[0])
@@ -95,6 +95,11 @@ def check(settings: "Settings", names: list[str]) -> int:
         "service_type_path": resources.load_services,
     }
     faults: dict[Fault, None] = {}
+    if settings.coordinator is not None:  # its services must be graphs that can run, its algorithms must be there
+        try:
+            import_module("coordinator.daemon").read(settings, settings.coordinator)
+        except SettingsError as error:
+            faults.update(dict.fromkeys(error.faults))
     for section in filter(None, (settings.coordinator, settings.collector, *settings.nodes)):
         for key, read in readers.items():
             try:

@@ -27,8 +27,7 @@ def run(settings: Settings) -> int:
     if own is None or database_settings is None:
         return _end(WRONG_CONFIG, f"{settings.path}: there is no [coordinator] section")
     try:
-        catalogue = Catalogue.load(own)
-        algorithms = _algorithms(settings, own)
+        catalogue, algorithms = read(settings, own)
         _check(database_settings)
         listener = bind(own.coordinator_addr, own.coordinator_port)
     except SettingsError as error:
@@ -50,6 +49,23 @@ def run(settings: Settings) -> int:
         on_worker_start=lambda: started[0].start(),
         on_worker_stop=lambda: started[0].stop() if started else None,
     )
+
+
+def read(settings: Settings, own: CoordinatorSettings) -> tuple[Catalogue, dict[str, Algorithm]]:
+    """Return what the resource files and the algorithms' names stand for. Raises SettingsError with all faults."""
+    faults: dict[Fault, None] = {}
+    catalogue, algorithms = None, None
+    try:
+        catalogue = Catalogue.load(own)
+    except SettingsError as error:
+        faults.update(dict.fromkeys(error.faults))
+    try:
+        algorithms = _algorithms(settings, own)
+    except SettingsError as error:
+        faults.update(dict.fromkeys(error.faults))
+    if catalogue is None or algorithms is None:
+        raise SettingsError(faults)
+    return catalogue, algorithms
 
 
 def _algorithms(settings: Settings, own: CoordinatorSettings) -> dict[str, Algorithm]:

@@ -95,7 +95,10 @@ def _cores(text: str, _: Path) -> list[int]:
         match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", word)
         if not match:
             raise ValueError(word)
-        cores.update(range(int(match[1]), int(match[2] or match[1]) + 1))
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise ValueError(word)
+        cores.update(range(first, last + 1))
     return sorted(cores)
 
 

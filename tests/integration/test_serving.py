@@ -1,5 +1,6 @@
 """Daemons' processes for real: gunicorn, the supervisor, main.py, each with tiny daemons of the test's own."""
 
+import json
 import os
 import signal
 import socket
@@ -272,6 +273,17 @@ def test_check_reads_the_resource_files_too(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     broken = run(str(config), "--check")
     assert broken.returncode == 2 and "broken.json" in broken.stderr and len(broken.stderr.splitlines()) == 1
+
+
+def test_check_tells_what_a_start_would(tmp_path: Path) -> None:
+    """A service whose graph cannot run, and an algorithm that is not there, both at once."""
+    config = tmp_path / "test.conf"
+    config.write_text(f"[coordinator]\nservice_type_path = {tmp_path}\nalgorithm = leest_loaded\n")
+    graph = {"variant_name": "one", "handlers": [{"handler_id": 0, "handler_type": 99999}]}
+    (tmp_path / "odd.json").write_text(json.dumps({"service_id": 1, "service_name": "odd", "variants": [graph]}))
+    found = run(str(config), "--check")
+    assert found.returncode == 2 and len(found.stderr.splitlines()) == 2, found.stderr
+    assert "no handler type 99999" in found.stderr and "did you mean 'least_loaded'?" in found.stderr
 
 
 @pytest.mark.parametrize("name", ["demo", "node"])

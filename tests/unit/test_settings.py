@@ -70,6 +70,7 @@ def test_all_faults_come_at_once_each_with_section_key_allowed_and_a_guess(tmp_p
         ("handler_timeout", "inf"),
         ("cpus", "0-"),
         ("cpus", "4000"),
+        ("cpus", "1-0"),
         ("watts_idle", "much"),
     ],
 )
