@@ -14,6 +14,7 @@ LISTS = {
     "sessions": "the sessions, where they run and how fast",
     "algorithms": "the allocation algorithms",
     "handlers": "the handler types",
+    "galleries": "the galleries of known people",
 }
 if TYPE_CHECKING:
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -43,6 +44,10 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_run(commands, shared)
     explain = commands.add_parser("explain", parents=[shared], help="why a session runs where it runs")
     explain.add_argument("session", type=int, metavar="SESSION", help="its id")
+    enroll = commands.add_parser("enroll", parents=[shared], help="make a person known by pictures")
+    enroll.add_argument("gallery", metavar="GALLERY", help="its name; `default` is that of services that name none")
+    enroll.add_argument("label", metavar="LABEL", help="who it is")
+    enroll.add_argument("pictures", metavar="PICTURE", nargs="+", type=Path, help="the largest face of each is taken")
     drain = commands.add_parser("drain", parents=[shared], help="move everything away from a node")
     drain.add_argument("node", metavar="NODE", help="its id or name")
     return top

@@ -1,6 +1,7 @@
-"""The command line: `python3 -m client services|nodes|sessions|algorithms|handlers|run|explain|drain`.
+"""The command line: `python3 -m client services|nodes|sessions|algorithms|handlers|galleries|run|enroll|explain|drain`.
 
-Exit status: 0 done (`run`: every frame came back ok), 1 not, 2 wrong usage, 130 interrupted.
+Exit status: 0 done (`run`: every frame came back ok; `enroll`: every picture was taken), 1 not, 2 wrong usage,
+130 interrupted.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from client import arguments, tables
 from client.coordinator import Coordinator
+from client.enroll import enroll
 from client.errors import ClientError
 from client.run import run
 
@@ -46,6 +48,9 @@ def _command(args: argparse.Namespace, token: str | None) -> int:
         session = coordinator.get(f"/sessions/{args.session}")
         events = coordinator.list_of(f"/sessions/{args.session}/events", "events")
         return _show(args, {**session, "events": events}, tables.explanation)
+    if args.command == "enroll":
+        done = enroll(coordinator, args.gallery, args.label, args.pictures)
+        return _show(args, done, tables.enrolled) or int(bool(done["refused"]))
     return _show(args, coordinator.drain(_node_id(coordinator, args.node)), tables.drained)
 
 

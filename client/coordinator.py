@@ -6,10 +6,13 @@ import msgspec
 from msgspec import Struct
 
 from client.errors import CoordinatorAway, Refused
+from client.frames import Frame
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.galleries import path_of
 from wire.messages import SessionRequest
 
 TIMEOUT_S = 10.0
+ENROLL_TIMEOUT_S = 90.0  # a picture waits for its turn, then faces are looked for
 PREPARE_TIMEOUT_S = 120.0  # a session answers when all its handlers have loaded their models
 
 
@@ -60,10 +63,18 @@ class Coordinator:
         """Move everything away from a node."""
         return self._call("post", f"/nodes/{node_id}/drain", timeout_s=PREPARE_TIMEOUT_S)
 
-    def _call(self, method: str, path: str, body: Struct | None = None, timeout_s: float = TIMEOUT_S) -> dict[str, Any]:
+    def enroll(self, gallery: str, label: str, picture: Frame) -> dict[str, Any]:
+        """Make *label* known in *gallery* by a picture, under the picture's name."""
+        return self._call("upload", path_of(gallery, label, picture.name), picture, timeout_s=ENROLL_TIMEOUT_S)
+
+    def _call(
+        self, method: str, path: str, body: Struct | Frame | None = None, timeout_s: float = TIMEOUT_S
+    ) -> dict[str, Any]:
         url = self.url + path
         try:
-            if method == "post":
+            if isinstance(body, Frame):
+                answer = self._http.upload(url, body.data, body.media_type, timeout=timeout_s)
+            elif method == "post":
                 answer = self._http.post(url, body, timeout=timeout_s)
             else:
                 answer = getattr(self._http, method)(url, timeout=timeout_s)

@@ -123,6 +123,22 @@ def handlers(document: Document) -> Iterable[RenderableType]:
     yield table(("type", "name", "in", "out", "parameters"), rows, "no handler types: see handler_type_path")
 
 
+def galleries(document: Document) -> Iterable[RenderableType]:
+    """GET /galleries"""
+    rows = [
+        (g.get("gallery"), g.get("labels"), g.get("pictures"), g.get("version")) for g in document.get("galleries", [])
+    ]
+    columns = ("gallery", "people", "pictures", "version")
+    yield table(columns, rows, "no galleries: make one with `python3 -m client enroll GALLERY LABEL PICTURE...`")
+
+
+def enrolled(document: Document) -> Iterable[RenderableType]:
+    """What `enroll` did."""
+    rows = [(e.get("name"), e.get("change"), e.get("label"), e.get("note")) for e in document.get("enrolled", [])]
+    rows += [(r.get("picture"), "refused", None, r.get("reason")) for r in document.get("refused", [])]
+    yield table(("picture", "", "label", "note"), rows, "no pictures")
+
+
 def explanation(document: Document) -> Iterable[RenderableType]:
     """GET /sessions/<id> and its events: where each handler runs, why, and what happened."""
     yield (
@@ -170,4 +186,5 @@ LISTS: dict[str, Show] = {
     "sessions": sessions,
     "algorithms": algorithms,
     "handlers": handlers,
+    "galleries": galleries,
 }

@@ -6,13 +6,16 @@ from typing import Any
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from coordinator import views
+from coordinator import gallery_views, views
 from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
 from coordinator.controller import Controller
+from coordinator.galleries import Galleries
+from coordinator.gallery_store import GalleryStore
 from coordinator.node_service import Nodes
 from coordinator.peers import Peers
 from coordinator.placing import Parts, Placer
+from coordinator.portraits import Portraits
 from coordinator.problems import StaleChange, WrongState
 from coordinator.registry import NodeState, NotRegistered, Registry
 from coordinator.service import Sessions
@@ -48,6 +51,7 @@ class Coordinator:
             registry=registry,
             store=Store(self._engine),
             peers=Peers(ControlClient(token)),
+            galleries=Galleries(GalleryStore(self._engine), Portraits()),
         )
         self._placer = Placer(self._parts)
         self._controller = Controller(self._parts, self._placer)
@@ -68,6 +72,7 @@ class Coordinator:
     def _make_app(self, token: str | None) -> Flask:
         app = create_app("coordinator", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
         app.register_blueprint(views.make(self._parts, Sessions(self._parts, self._placer), Nodes(self._parts)))
+        app.register_blueprint(gallery_views.make(self._parts.galleries))
         for error, problem in _PROBLEMS.items():
             app.register_error_handler(error, _as(app, problem))
         return app

@@ -13,6 +13,7 @@ from coordinator import planner, snapshot
 from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
 from coordinator.allocation.decide import decide
 from coordinator.catalogue import Catalogue
+from coordinator.galleries import Galleries
 from coordinator.held import Held, Locks
 from coordinator.peers import Failure, Peers, reasons
 from coordinator.records import Planned, SessionRecord, addresses, replace
@@ -48,6 +49,7 @@ class Parts:
     registry: Registry
     store: Store
     peers: Peers
+    galleries: Galleries
     held: Held = field(default_factory=Held)
     locks: Locks = field(default_factory=Locks)
     closing: threading.Event = field(default_factory=threading.Event)

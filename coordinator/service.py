@@ -62,6 +62,7 @@ class Sessions:
         """Return what create() would decide now. Raises Unprocessable, Unplaceable."""
         request = self._request(asked)
         decision, plan = self._decide(self._algorithm(asked.algorithm), request)
+        self._check_galleries(asked, plan)
         head: Json = {"service": request.service, "variant": decision.variant.variant_name, "dry_run": True}
         return head | present.planned(plan)
 
@@ -69,6 +70,7 @@ class Sessions:
         """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable."""
         request, algorithm = self._request(asked), self._algorithm(asked.algorithm)
         decision, plan = self._decide(algorithm, request)
+        self._check_galleries(asked, plan)
         record = self._add(asked, request, decision, plan)
         with self._parts.locks.hold(record.session_id):
             self._parts.held.put(record)
@@ -201,6 +203,9 @@ class Sessions:
         for handler_id, nodes in asked.pin.items():
             known(nodes if isinstance(nodes, list) else [nodes], ids, f"/pin/{handler_id}")
         known([] if asked.entry_node is None else [asked.entry_node], ids, "/entry_node")
+
+    def _check_galleries(self, asked: SessionRequest, plan: Planned) -> None:
+        self._parts.galleries.check_used(plan.graph.handlers, self._parts.catalogue.types, asked)
 
     def _algorithm(self, name: str | None) -> str:
         name = name or self._parts.settings.algorithm

@@ -21,12 +21,15 @@ from numpy.typing import NDArray
 from handlers import vector_cache
 from handlers.base import FrameError
 from handlers.hog_detect_face import find_faces, frontal_face_detector
+from handlers.mirrored import MARKER
+from handlers.nearest import Nearest
 from handlers.pictures import decode_picture
 from handlers.pixels import to_rgb
 from handlers.types import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 RESCAN_S = 2.0  # the folder is looked at again at most this often
+FIRST_BUDGET_S = 20.0  # spent while the session waits to begin; the rest follows with the frames
 BUDGET_S = 1.0  # spent on new pictures per refresh while frames wait; the rest follows with the next frames
 UPSAMPLE = 1
 
@@ -48,9 +51,20 @@ def scan(folder: Path) -> dict[Path, Stamp]:
     return found
 
 
+def _mark(folder: Path) -> int | None:
+    """Return what changes whenever a mirrored folder does; None for a folder that says nothing: look at all of it."""
+    try:
+        return (folder / MARKER).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face at x, y, w, h of *picture* (uint8 (H, W, 3) BGR); landmarks in pixels of it, where they are known."""
+    """A face at x, y, w, h of *picture* (uint8 (H, W, 3) BGR); landmarks in pixels of it, where they are known.
+
+    left, top: where the picture lies in the frame, for those to whom the last bit of a coordinate matters.
+    """
 
     picture: Image
     x: int
@@ -58,6 +72,8 @@ class Face:
     w: int
     h: int
     landmarks: NDArray[Any] | None = None
+    left: int = 0
+    top: int = 0
 
 
 class Embedder(Protocol):
@@ -89,6 +105,7 @@ class Gallery:
         self._known: dict[Path, tuple[Stamp, Vector | None]] = {}  # None: no face in it, or broken
         self._scanned = float("-inf")
         self._complete = False
+        self._marked: int | None = None
         self._stack()
 
     def __repr__(self) -> str:
@@ -100,24 +117,24 @@ class Gallery:
         if self.folder is None or (self._complete and now - self._scanned < RESCAN_S):
             return
         self._scanned = now
+        mark = _mark(self.folder)
+        if self._complete and mark is not None and mark == self._marked:
+            return
         pictures = scan(self.folder)
-        stale = [p for p, (stamp, _) in self._known.items() if pictures.get(p) != stamp]
+        stale = {p for p, (stamp, _) in self._known.items() if pictures.get(p) != stamp}
         new = [p for p in pictures if p in stale or p not in self._known]
         for path in stale:
             del self._known[path]
         taken = self._enrol(new, pictures, now + budget_s)
-        self._complete = taken == len(new)
+        self._complete, self._marked = taken == len(new), mark
         if stale or new:
             self._stack()
             logger.info("gallery %s: %d faces of %d people", self.folder, len(self._labels), len(set(self._labels)))
 
     def nearest(self, vector: Vector) -> tuple[str, float] | None:
         """Return the label whose picture is nearest to *vector* and the Euclidean distance; None without pictures."""
-        if not self._labels:
-            return None
-        distances = np.linalg.norm(self._matrix - vector, axis=1)  # as face_recognition.face_distance
-        best = int(np.argmin(distances))
-        return self._labels[best], float(distances[best])
+        found = self._nearest.find(vector)
+        return None if found is None else (self._labels[found[0]], found[1])
 
     def _enrol(self, new: list[Path], stamps: dict[Path, Stamp], until: float) -> int:
         """Compute the vectors of *new* until that time (monotonic), at least one. Return how many were done."""
@@ -160,3 +177,4 @@ class Gallery:
         faces = [(path.parent.name, vector) for path, (_, vector) in known if vector is not None]
         self._labels = [label for label, _ in faces]
         self._matrix = np.array([vector for _, vector in faces]).reshape(-1, self._embedder.dim)
+        self._nearest = Nearest(self._matrix)

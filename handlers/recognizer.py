@@ -6,8 +6,8 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.base import Context, FrameError, Handler, Params, Range, Unavailable
-from handlers.gallery import BUDGET_S, Embedder, Face, Gallery
+from handlers.base import FrameError, Handler, Params, Range
+from handlers.gallery import BUDGET_S, FIRST_BUDGET_S, Embedder, Face, Gallery
 from handlers.types import Box, Boxes, Image
 
 UNKNOWN = "unknown"
@@ -16,7 +16,7 @@ UNKNOWN = "unknown"
 class RecognizerParams(Params, frozen=True):
     """Parameters that all recognizers take; each has its own model and thresh too."""
 
-    gallery: str = ""  # empty: the node's gallery folder
+    gallery: str = ""  # a gallery of the coordinator; empty: the node's own folder, else the gallery "default"
     thresh: Annotated[float, Range(0.0, 2.0)] = 1.0  # largest distance of the same person
 
 
@@ -28,12 +28,6 @@ class Recognizer(Handler[R]):
 
     inputs, outputs = (Boxes,), (Boxes,)
 
-    @classmethod
-    def check(cls, params: Any, context: Context) -> None:
-        """Raise Unavailable when a gallery is named, or a model is missing."""
-        if params.gallery:
-            raise Unavailable(f"gallery {params.gallery!r}: only the node's own folder is known (leave it empty)")
-
     def load(self) -> Embedder:
         """Return the model, ready to use. Raises Unavailable."""
         raise NotImplementedError
@@ -44,7 +38,7 @@ class Recognizer(Handler[R]):
         self._embedder = self.load()
         cache = self.context.cache_path or self.context.model_path / "gallery-cache"
         self._gallery = Gallery(self.context.gallery_path, cache, self._embedder)
-        self._gallery.refresh()
+        self._gallery.refresh(FIRST_BUDGET_S)
 
     def execute(self, boxes: Boxes) -> Boxes:
         """Return *boxes* with names: the nearest known face, or "unknown" when it is farther than `thresh`.
@@ -71,7 +65,7 @@ class Recognizer(Handler[R]):
         else:
             corner = np.array([box.crop_x, box.crop_y])
             known = None if box.landmarks is None else box.landmarks - corner
-            face = Face(box.crop, box.x - box.crop_x, box.y - box.crop_y, box.w, box.h, known)
+            face = Face(box.crop, box.x - box.crop_x, box.y - box.crop_y, box.w, box.h, known, box.crop_x, box.crop_y)
             vector, points = self.describe(face)
             points = None if points is None else (points + corner).astype(points.dtype)
         label, distance = self._gallery.nearest(vector) or (UNKNOWN, None)

@@ -18,12 +18,14 @@ from typing import Any
 
 from node import control, targets
 from node.children import Child, Hooks, Job
+from node.galleries import Galleries
 from node.held import HandlerSlot, Held, end_slots
 from node.launcher import Launcher
 from node.progress import progress_path
 from node.sessions import BadPlan, Change, Event, NotPrepared, SessionInUse, UnknownSession, check_epoch, diff
 from node.supervision import ChildState
 from node.telemetry_sink import Sink
+from wire.galleries import BadName
 from wire.graph import GraphError, Topology
 from wire.messages import HandlerSpec, NodeSession, Running, SessionPlan
 from wire.resources import HandlerTypeSpec
@@ -43,18 +45,20 @@ class AgentSettings:
     child: control.ChildSettings
     types: Mapping[int, HandlerTypeSpec]
     model_path: Path
-    gallery_path: Path | None
     handler_timeout_s: float
 
 
 class Agent:
     """Holds sessions; safe to use from several threads."""
 
-    def __init__(self, settings: AgentSettings, launcher: Launcher, listener: Any, sink: Sink) -> None:
+    def __init__(
+        self, settings: AgentSettings, launcher: Launcher, listener: Any, sink: Sink, galleries: Galleries
+    ) -> None:
         self.settings = settings
         self.node_id = settings.child.node_id
         self._launcher = launcher
         self._sink = sink
+        self._galleries = galleries
         self._sessions: dict[int, Held] = {}
         self._changed_at: dict[int, float] = {}  # monotonic, s: the last change by the API, also of ended sessions
         self._lock = threading.Lock()  # of the two above
@@ -247,13 +251,14 @@ class Agent:
         session_id, handler_id = held.session_id, spec.handler_id
         settings = self.settings
         kind = settings.types[spec.handler_type]
+        params = kind.params | spec.params
         handler_settings = control.HandlerSettings(
             session_id=session_id,
             handler_id=handler_id,
             class_name=kind.class_name,
-            params=kind.params | spec.params,
+            params=params,
             model_path=str(settings.model_path),
-            gallery_path=str(settings.gallery_path) if settings.gallery_path else None,
+            gallery_path=self._gallery_path(held, spec, params),
         )
         job = Job(
             name=f"session {session_id} handler {handler_id}",
@@ -270,6 +275,15 @@ class Agent:
         )
         slot = HandlerSlot(handler_id, self._launcher, job, hooks)
         return slot
+
+    def _gallery_path(self, held: Held, spec: HandlerSpec, params: dict[str, Any]) -> str | None:
+        """Return the folder of the people that the handler shall know. Raises BadPlan."""
+        try:
+            folder = self._galleries.folder(held.session_id, spec.handler_id, params)
+        except BadName as error:
+            index = held.plan.graph.handlers.index(spec)
+            raise BadPlan(str(error), f"/graph/handlers/{index}/params/gallery") from error
+        return None if folder is None else str(folder)
 
     def _attach(self, held: Held) -> None:
         """Have the gateway hold the session, and wait until it does. Raises NotPrepared."""

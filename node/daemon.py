@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -15,6 +15,7 @@ from node.agent import Agent, AgentSettings
 from node.catalogue import Catalogue
 from node.control import ChildSettings
 from node.control_server import ControlServer
+from node.galleries import Galleries, Key
 from node.heartbeat import Convergence, HeartbeatThread
 from node.launcher import Launcher
 from node.reporter import ProcessSample, Reporter
@@ -101,9 +102,12 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     boot_id, token = secrets.token_hex(8), settings.security.token
 
     reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(agent))
-    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, Sink(reporter))
+    galleries = _galleries(node, folder, token, lambda: [(s, slot.handler_id) for s, slot in agent.slots()])
+    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, Sink(reporter), galleries)
     reporter.start()
     stack.callback(reporter.stop)
+    galleries.start()
+    stack.callback(galleries.stop)
     stack.callback(agent.stop)
     if not agent.start():
         raise CannotStart(f"the gateway does not start: {agent.gateway.reason or 'no answer'}", FAILED)
@@ -157,8 +161,13 @@ def _agent_settings(
         child=child,
         types={s.handler_type: s for s in specs},
         model_path=node.model_path,
-        gallery_path=node.gallery_path,
         handler_timeout_s=node.handler_timeout,
+    )
+
+
+def _galleries(node: NodeSettings, folder: RunFolder, token: str | None, living: Callable[[], list[Key]]) -> Galleries:
+    return Galleries(
+        node.gallery_path, folder.path / "galleries", node.coordinator_url, ControlClient(token), living=living
     )
 
 

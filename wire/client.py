@@ -11,6 +11,8 @@ from wire import auth
 
 CONNECT_S = 3.0  # a peer that does not take the connection in this time is away
 
+NOT_MODIFIED = 304
+
 
 class PeerAway(Exception):
     """No answer: nobody listens there, or the time is over."""
@@ -47,6 +49,15 @@ class ControlClient:
         """Return the body of the answer. Raises PeerAway, PeerError."""
         return self._call("DELETE", url, None, timeout)
 
+    def fetch(self, url: str, etag: str | None = None, timeout: float = 5.0) -> tuple[bytes, str | None] | None:
+        """Return what is there and its ETag; None while that is still *etag*. Raises PeerAway, PeerError."""
+        response = self._answer("GET", url, None, {"If-None-Match": etag} if etag else None, timeout)
+        return None if response.status_code == NOT_MODIFIED else (response.content, response.headers.get("ETag"))
+
+    def upload(self, url: str, data: bytes, media_type: str, timeout: float = 5.0) -> bytes:
+        """PUT *data* as it is and return the answer's body. Raises PeerAway, PeerError."""
+        return self._answer("PUT", url, data, {"Content-Type": media_type}, timeout).content
+
     def close(self) -> None:
         """Close the connections of the calling thread; those of others close with their thread."""
         session = getattr(self._local, "session", None)
@@ -66,13 +77,19 @@ class ControlClient:
     def _call(self, method: str, url: str, body: Any, timeout: float) -> bytes:
         data = None if body is None else msgspec.json.encode(body)
         headers = None if body is None else {"Content-Type": "application/json"}
+        return self._answer(method, url, data, headers, timeout).content
+
+    def _answer(
+        self, method: str, url: str, data: bytes | None, headers: dict[str, str] | None, timeout: float
+    ) -> requests.Response:
+        """Return an answer with a status of success, or 304."""
         try:
             response = self._send(method, url, data, headers, timeout)
         except requests.RequestException as error:
             raise PeerAway(f"{url}: {_reason(error)}") from error
-        if not 200 <= response.status_code < 300:
+        if not 200 <= response.status_code < 300 and response.status_code != NOT_MODIFIED:
             raise PeerError(url, response.status_code, _problem(response))
-        return response.content
+        return response
 
     def _send(
         self, method: str, url: str, data: bytes | None, headers: dict[str, str] | None, timeout: float

@@ -186,6 +186,15 @@ galleries = Table(
     _required("created", Double()),
 )
 
+gallery_versions = Table(
+    "gallery_versions",
+    metadata,
+    _key("gallery", String(128)),
+    _required("version", BigInteger()),  # grows with every change; the row outlives the gallery
+    _required("present", Integer()),  # 0 when it was deleted
+    _required("updated", Double()),
+)
+
 migrations = Table(
     "migrations",
     metadata,

@@ -1,0 +1,85 @@
+"""The HTTP API of galleries (design 4.1): a view parses, calls, renders; nothing else."""
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+
+from coordinator.galleries import Galleries
+from coordinator.gallery_store import Place, Version
+from wire.galleries import MAX_PICTURE_BYTES, Enrolled, GalleryListing, path_of
+from wire.openapi import bodies
+from wire.web import UnsupportedMedia, encode
+
+UNSAID = {"", "application/octet-stream", "application/x-www-form-urlencoded"}  # what senders say who do not care
+
+
+def make(galleries: Galleries) -> Blueprint:
+    """Return all routes."""
+    bp = Blueprint("galleries", __name__)
+    _add_reading(bp, galleries)
+    _add_changing(bp, galleries)
+    return bp
+
+
+def _add_reading(bp: Blueprint, galleries: Galleries) -> None:
+    @bp.get("/galleries")
+    def list_galleries() -> ResponseReturnValue:
+        """Return the galleries: how many people and pictures they have, and their versions."""
+        return encode({"galleries": galleries.all()})
+
+    @bp.get("/galleries/<gallery>")
+    @bodies(gives=GalleryListing)
+    def get_gallery(gallery: str) -> ResponseReturnValue:
+        """Return the people of a gallery and their pictures' names and hashes; 304 when the ETag is still that."""
+        if request.if_none_match.contains(_etag(galleries.version(gallery))):
+            return _tagged(Response(status=304), _etag(galleries.version(gallery)))
+        listing, version = galleries.get(gallery)
+        return _tagged(encode(listing), _etag(version))
+
+    @bp.get("/galleries/<gallery>/<label>/<name>")
+    def get_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
+        """Return a picture as it was enrolled."""
+        picture, sha256, kind = galleries.picture(Place(gallery, label, name))
+        response = _tagged(Response(picture, content_type=kind), sha256)
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response.make_conditional(request)
+
+
+def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
+    @bp.put("/galleries/<gallery>/<label>/<name>")
+    @bodies(gives=Enrolled)
+    def put_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
+        """Enrol the largest face of the picture in the body: 201 when it is new, 422 when it shows nobody."""
+        if request.mimetype not in UNSAID and not request.mimetype.startswith("image/"):
+            raise UnsupportedMedia(f"the body is a picture (image/jpeg, image/png, ...), not {request.mimetype}")
+        request.max_content_length = MAX_PICTURE_BYTES
+        done = galleries.put(Place(gallery, label, name), request.get_data())
+        status = 201 if done.change == "added" else 200
+        return encode(done), status, {"Location": path_of(gallery, label, name)}
+
+    @bp.delete("/galleries/<gallery>")
+    def delete_gallery(gallery: str) -> ResponseReturnValue:
+        """Remove a gallery; once more changes nothing."""
+        galleries.delete(Place(gallery))
+        return "", 204
+
+    @bp.delete("/galleries/<gallery>/<label>")
+    def delete_label(gallery: str, label: str) -> ResponseReturnValue:
+        """Remove a person with all pictures; once more changes nothing."""
+        galleries.delete(Place(gallery, label))
+        return "", 204
+
+    @bp.delete("/galleries/<gallery>/<label>/<name>")
+    def delete_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
+        """Remove a picture; once more changes nothing."""
+        galleries.delete(Place(gallery, label, name))
+        return "", 204
+
+
+def _etag(version: Version) -> str:
+    """Return what differs for any two states, also when a new database counts from the beginning again."""
+    return f"{version.number}-{version.updated * 1000:.0f}"
+
+
+def _tagged(response: Response, etag: str) -> Response:
+    response.set_etag(etag)
+    return response

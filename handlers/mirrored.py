@@ -1,0 +1,3 @@
+"""What the keeper of a mirrored gallery folder and its readers agree on."""
+
+MARKER = ".changed"  # renewed after every change: while it is the same file, nothing else has changed either
