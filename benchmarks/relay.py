@@ -15,6 +15,7 @@ import socket
 import statistics
 import tempfile
 import threading
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -149,7 +150,7 @@ class Relay(hop.Way):
 
     name = "relay"
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, worker: Callable[..., None] = worker_process) -> None:
         super().__init__(size)
         self._first, self._second = Side(2), Side(3)
         urls = {0: self._first.url, 1: self._second.url}
@@ -160,13 +161,13 @@ class Relay(hop.Way):
             raise TimeoutError("the reader does not start")
         for side, plan in zip((self._first, self._second), plans, strict=True):
             side.attach(plan)
-        worker = self._start_worker(plans[0])
-        self.receivers = {"gateway A": self._first.gateway, "handler": worker, "gateway B": self._second.gateway}
+        pid = self._start_worker(worker, plans[0])
+        self.receivers = {"gateway A": self._first.gateway, "handler": pid, "gateway B": self._second.gateway}
         self._client, self._body = HopClient(self._first.url, hop.TOKEN), secrets.token_bytes(size)
         self._sequence = 0
         self.post = self._post
 
-    def _start_worker(self, plan: SessionPlan) -> int:
+    def _start_worker(self, worker: Callable[..., None], plan: SessionPlan) -> int:
         settings = self._first.settings
         ProgressFile(progress_path(settings.run_path, 1, 0), create=True)
         spec = HandlerSettings(
@@ -177,7 +178,7 @@ class Relay(hop.Way):
             model_path=str(self._first.folder),
             gallery_path=None,
         )
-        pipe, pid = self._first.start(worker_process, settings, spec)
+        pipe, pid = self._first.start(worker, settings, spec)
         control.send(pipe, Configure(plan=plan, running=True))
         until(pipe, Ready)
         threading.Thread(target=drain, args=(pipe,), daemon=True).start()
