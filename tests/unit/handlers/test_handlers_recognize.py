@@ -118,10 +118,9 @@ def test_a_box_that_is_no_face_does_not_harm(make: Make) -> None:
     assert make(DlibAlignRecognizeHandler, gallery=GALLERY).execute(Boxes([box]))[0].label == "unknown"
 
 
-@pytest.mark.parametrize("params", [{"model": "no-such-model"}, {"gallery": "family"}])
-def test_what_cannot_run_says_why_before_anything_is_loaded(model_path: Path, params: dict[str, str]) -> None:
-    read = read_params(DlibAlignRecognizeHandler, params)
-    with pytest.raises(Unavailable, match=r"no-such-model|family"):
+def test_what_cannot_run_says_why_before_anything_is_loaded(model_path: Path) -> None:
+    read = read_params(DlibAlignRecognizeHandler, {"model": "no-such-model"})
+    with pytest.raises(Unavailable, match="no-such-model"):
         DlibAlignRecognizeHandler.check(read, Context(model_path))
 
 
