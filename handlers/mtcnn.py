@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from handlers.network import load
 from handlers.types import Image
 
+STAGES = ("pnet", "rnet", "onet")
 CELL, STRIDE = 12, 2  # pixels of P-Net's window and between two windows
 SCALE_FACTOR = 0.709  # between two sizes of the search: halves the area
 REFINE_SIDE, OUTPUT_SIDE = 24, 48
@@ -28,7 +29,7 @@ class Mtcnn:
     """The three networks. Raises Unavailable when a file is missing or damaged."""
 
     def __init__(self, model: str, model_path: Path, thresholds: tuple[float, float, float]) -> None:
-        self._nets = [load(f"{model}-{n}", model_path, cv2.dnn.readNetFromONNX) for n in ("pnet", "rnet", "onet")]
+        self._nets = [load(f"{model}-{stage}", model_path, cv2.dnn.readNetFromONNX) for stage in STAGES]
         self._outputs = [net.getUnconnectedOutLayersNames() for net in self._nets]
         self._thresholds = thresholds
 

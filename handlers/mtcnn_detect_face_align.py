@@ -9,11 +9,9 @@ from handlers.alignment import face_picture
 from handlers.base import Context, Range
 from handlers.detector import Detector, DetectorParams, Found
 from handlers.manifest import locate
-from handlers.mtcnn import Mtcnn
+from handlers.mtcnn import STAGES, Mtcnn
 from handlers.pixels import to_rgb
 from handlers.types import Boxes, Image
-
-STAGES = ("pnet", "rnet", "onet")
 
 
 class MtcnnDetectFaceAlignParams(DetectorParams, frozen=True):

@@ -38,7 +38,8 @@ class RenderHandler(Handler[RenderParams]):
         if self.params.fps > 0:
             if now < self._next:
                 return None
-            self._next = max(now, self._next + 1 / self.params.fps)
+            period = 1 / self.params.fps
+            self._next = (now if now - self._next > period else self._next) + period  # late by more: begin anew
         if self._window is not None:
             self._show(image)
         return image

@@ -12,9 +12,11 @@ from handlers.gallery import Face
 from handlers.manifest import find, locate
 from handlers.network import load
 from handlers.recognizer import Recognizer, RecognizerParams
+from handlers.types import Image
 from handlers.yunet import SCORE, Yunet
 
 LANDMARKS = 5
+MAX_PIXELS = 100_000_000  # of a frame
 LOOSE, NMS = 0.3, 0.3  # a detector saw a face here already: YuNet's own threshold may be low
 # Where eyes, nose tip and mouth corners are in an upright face's box: means over YuNet's boxes of frontal faces.
 TYPICAL = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.60], [0.34, 0.78], [0.66, 0.78]], np.float32)
@@ -44,8 +46,10 @@ class SfaceEmbedder:
         The landmarks are the face's own where it has five, else those YuNet sees, else where they usually are.
         """
         points = self._landmarks(face)
-        row = np.array([face.x, face.y, face.w, face.h, *points.reshape(-1), 1.0], np.float32)
-        vector = np.asarray(self._network.feature(self._network.alignCrop(face.picture, row[None])), np.float64)[0]
+        picture, corner = _in_place(face)
+        row = np.array([face.x, face.y, face.w, face.h, *(points + corner).reshape(-1), 1.0], np.float32)
+        row[:2] += corner
+        vector = np.asarray(self._network.feature(self._network.alignCrop(picture, row[None])), np.float64)[0]
         return vector / max(float(np.linalg.norm(vector)), 1e-12), points
 
     def _landmarks(self, face: Face) -> NDArray[np.float32]:
@@ -56,6 +60,21 @@ class SfaceEmbedder:
         if best is not None and _overlap(face, best) > 0:
             return np.asarray(best[4:SCORE], np.float32).reshape(LANDMARKS, 2)
         return np.array([face.x, face.y], np.float32) + TYPICAL * np.array([face.w, face.h], np.float32)
+
+
+def _in_place(face: Face) -> tuple[Image, NDArray[np.float32]]:
+    """Return the face's picture where it lies in the frame, black around it, and how far that has moved it.
+
+    OpenCV aligns in single precision: the same face elsewhere gives vectors that differ by some 1e-5. The black part
+    is memory that is never touched.
+    """
+    height, width = face.picture.shape[:2]
+    right, bottom = face.left + width, face.top + height
+    if min(face.left, face.top) < 0 or right * bottom > MAX_PIXELS:
+        return face.picture, np.zeros(2, np.float32)
+    frame = np.zeros((bottom, right, 3), np.uint8)
+    frame[face.top :, face.left :] = face.picture
+    return frame, np.array([face.left, face.top], np.float32)
 
 
 def _overlap(face: Face, row: NDArray[np.float32]) -> float:

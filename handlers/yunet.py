@@ -29,4 +29,7 @@ class Yunet:
         """
         self._detector.setInputSize((image.shape[1], image.shape[0]))
         rows = self._detector.detect(image)[1]
-        return np.empty((0, 15), np.float32) if rows is None else np.asarray(rows, np.float32)
+        if rows is None:
+            return np.empty((0, 15), np.float32)
+        found = np.asarray(rows, np.float32)
+        return found[np.isfinite(found).all(axis=1)]  # noise can make its sides infinite
