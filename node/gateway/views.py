@@ -74,6 +74,7 @@ class Views:
             case ["sessions", session, key, *rest]:
                 self._client(self._session(session), key, rest, request, connection)
             case _:
+                self._authorize(request)
                 raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
 
     # --- who may ask ---------------------------------------------------------------------------------
@@ -81,11 +82,8 @@ class Views:
     def _authorize(self, request: Request) -> None:
         if self._bearer is None:
             return
-        given = request.headers.get("authorization", "")
-        if not given:
-            raise HttpError(401, "no bearer token")
-        if not hmac.compare_digest(given.encode(), self._bearer):
-            raise HttpError(403, "wrong bearer token")
+        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._bearer):
+            raise HttpError(401, "send `Authorization: Bearer TOKEN`")
 
     @staticmethod
     def _only(request: Request, *methods: str) -> None:
