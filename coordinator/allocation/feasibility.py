@@ -63,7 +63,7 @@ def fits(
     found = [n for n, why in reasons.items() if why is None]
     wanted = request.count(handler_id)
     if len(found) < wanted:
-        refused = {n: why for n, why in reasons.items() if why is not None}
+        refused = {n: why or "can run one of them" for n, why in reasons.items()}
         refused |= {n: "not a known node" for n in request.pins.get(handler_id, ()) if n not in snapshot.nodes}
         raise Unplaceable(_too_few(handler, snapshot, wanted, len(found)), refused, handler_id)
     return found

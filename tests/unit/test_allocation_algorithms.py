@@ -123,6 +123,12 @@ def test_unplaceable_names_each_node_with_its_reason(name: str) -> None:
     assert caught.value.reasons[3] == "needs 500 MiB, 300 MiB are free"
 
 
+def test_too_few_nodes_for_the_replicas_have_a_reason_each() -> None:
+    with pytest.raises(Unplaceable, match="wants 3 nodes, 2 can run it") as caught:
+        allocate("least_loaded", request(replicas={2: 3}), snapshot(node(1), node(2)))
+    assert caught.value.reasons == {1: "can run one of them", 2: "can run one of them"}
+
+
 def test_static_wants_a_pin_for_every_handler() -> None:
     with pytest.raises(Unplaceable, match="handler 2 has no pin"):
         allocate("static", request(pins={1: (1,)}), snapshot(node(1)))
