@@ -15,7 +15,7 @@ import requests
 from tests.conftest import COLLECTOR, COORDINATOR, DATABASE, NODE, StartDaemon
 from tests.daemons import ROOT, Daemon, clean_environ
 
-TOKEN = "only-for-this-test"  # noqa: S105
+TOKEN = "only-for-this-test"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 PHOTO = ROOT / "samples/photos/obama2.jpg"
 PATIENCE_S = 15.0
