@@ -158,7 +158,7 @@ def run(cluster: Cluster, scale: Scale, say: Say) -> Outcome:
     """Measure with Haar as shipped, and with a light Haar, where the system's own cost weighs more."""
     rows: list[Row] = []
     figures = {}
-    for service, frames in (("faces", scale.pick(12, 4)), ("faces_light", scale.pick(60, 20))):
+    for service, frames in (("faces", scale.pick(12, 4)), ("faces_light", scale.pick(40, 20))):
         figures[service] = found = measure(cluster, service, frames, scale)
         rows += _rows(service, found)
         for row in rows[-2:]:

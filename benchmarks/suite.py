@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from benchmarks import chains, faces, handoff, latency, memory, relay, soak, start, telemetry
@@ -130,9 +132,15 @@ def arguments() -> argparse.Namespace:
     return options
 
 
+def stop(number: int, frame: FrameType | None) -> None:
+    """Make SIGTERM end the run as Ctrl-C does: the daemons are stopped first."""
+    raise KeyboardInterrupt
+
+
 def main() -> int:
     """Measure, print the table; exit status 0 when every promise holds and nothing broke."""
     options = arguments()
+    signal.signal(signal.SIGTERM, stop)
     if options.soak is not None:
         return soak.main(options.soak)
     found = measure(options.names or list(BENCHMARKS), Scale(options.quick))

@@ -51,7 +51,7 @@ def run(on: Cluster, off: Cluster, scale: Scale, say: Say) -> Outcome:
     """Measure with Haar as shipped and with a light Haar."""
     rows: list[Row] = []
     figures = {}
-    for service, frames in (("faces", scale.pick(24, 12)), ("faces_light", scale.pick(120, 40))):
+    for service, frames in (("faces", scale.pick(24, 12)), ("faces_light", scale.pick(80, 40))):
         figures[service] = found = measure(on, off, service, frames, scale.rounds + 2)
         rows += _rows(service, found)
         for row in rows[-2:]:
