@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coordinator import planner, snapshot
+from coordinator.accounts import carried, same_entry
 from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
 from coordinator.allocation.decide import decide
 from coordinator.catalogue import Catalogue
@@ -105,6 +106,7 @@ class Placer:
     def replaced(self, session: SessionRecord, plan: Planned, why: str) -> SessionRecord:
         """Place *session* as *plan* says, after a loss: the old epoch is refused at once. Raises MoveFailed."""
         epoch = session.epoch + 1
+        plan = self._carried(session, plan, "entry_lost")
         moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch)
         failures = self._parts.peers.prepare(moved)
         if failures:
@@ -122,12 +124,16 @@ class Placer:
         """Move *session* to *plan* while it runs: new nodes prepare first, the old epoch stays welcome until it has
         passed. Raises MoveFailed; the session then is where it was, at a later epoch.
         """
+        plan = self._carried(session, plan, "entry_moved")
         moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
         new = plan.used() - session.plan.used()
         failures = self._parts.peers.prepare(moved, new) or self._parts.peers.prepare(moved, plan.used() - new)
         if failures:
             self._undo(moved, session, new)
             raise MoveFailed(failures)
+        if not same_entry(session.plan, plan):  # it went on until now
+            past = self._carried(session, plan, "entry_moved").past_books
+            moved = self.change(moved, plan=replace(moved.plan, past_books=past))
         if session.state in (State.RUNNING, State.DEGRADED):
             self._parts.peers.start(moved)
         self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
@@ -137,6 +143,11 @@ class Placer:
     def close(self) -> None:
         """Wait for no one."""
         self.background.shutdown(wait=False, cancel_futures=True)
+
+    def _carried(self, session: SessionRecord, plan: Planned, reason: str) -> Planned:
+        """Return *plan* with the session's accounts so far; what is open at an entry left behind is dropped."""
+        last = self._parts.registry.books.of(session.session_id, session.plan)
+        return carried(session.plan, plan, last, reason)
 
     def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int]) -> None:
         back = self.change(moved, plan=old.plan, request=old.request, epoch=moved.epoch + 1)

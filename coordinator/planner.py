@@ -56,6 +56,7 @@ def node_plan(session: SessionRecord, node_id: int) -> SessionPlan:
             url=kept.nodes[kept.entry_node].data_url,
             key=session.session_key,
             handler_id=kept.entry_handler,
+            first_sequence=kept.first_sequence,
         ),
         results=kept.results,
         delivery=session.request.delivery,

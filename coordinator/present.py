@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from coordinator.accounts import total
 from coordinator.planner import session_url
 from coordinator.records import NodeRecord, Planned, SessionRecord
 from coordinator.registry import NodeState
@@ -56,7 +57,7 @@ def measured(record: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[str,
         for handler in part.handlers
     ]
     return {
-        "books": entry.books if entry else None,
+        "books": total(record.plan.past_books, entry.books if entry else None) if record.state in HELD else None,
         "latency_ms": entry.latency_ms if entry else {},
         "fps": entry.fps if entry else None,
         "source_ended": bool(entry and entry.source_ended),

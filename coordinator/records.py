@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct
 
 from coordinator.sessions import State
-from wire.messages import Graph, Heartbeat, ResultSpec, SessionRequest
+from wire.messages import Books, Graph, Heartbeat, ResultSpec, SessionRequest
 
 
 class Cordon(IntEnum):
@@ -62,6 +62,8 @@ class Planned(Struct, frozen=True, kw_only=True):
     predicted: Prediction
     explanation: list[Explained]
     passed_over: dict[str, str] = {}
+    first_sequence: int = 0  # where the entry's numbers begin
+    past_books: Books | None = None  # of the entries before
 
     def used(self) -> set[int]:
         """Return every node that holds a part of the session."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from coordinator.accounts import LastBooks
 from coordinator.records import Cordon, NodeRecord, replace
 from coordinator.snapshot import NodeStatus
 from wire.messages import Heartbeat
@@ -37,6 +38,7 @@ class Registry:
     def __init__(self, known: Iterable[int], *, timeout: float, auto_register: bool) -> None:
         self._known, self._timeout, self._auto = frozenset(known), timeout, auto_register
         self._entries: dict[int, _Entry] = {}
+        self.books = LastBooks()
         self._lock = threading.Lock()
 
     def heard(self, beat: Heartbeat, mono: float, wall: float) -> None:
@@ -48,6 +50,7 @@ class Registry:
             cordoned = entry.record.cordoned if entry else Cordon.OPEN
             record = NodeRecord(node_id=beat.node_id, heartbeat=beat, last_seen=wall, cordoned=cordoned)
             self._entries[beat.node_id] = _Entry(record, mono, down=beat.leaving)
+        self.books.hear(beat)
 
     def merge(self, records: Iterable[NodeRecord], mono: float) -> None:
         """Take what the database knows and this process has not heard: of its former life, or of another process."""
@@ -56,6 +59,7 @@ class Registry:
                 entry = self._entries.get(record.node_id)
                 if entry is None or entry.record.last_seen < record.last_seen:
                     self._entries[record.node_id] = _Entry(record, mono, down=record.heartbeat.leaving)
+                    self.books.hear(record.heartbeat)
                 else:
                     entry.record = replace(entry.record, cordoned=record.cordoned)
 

@@ -5,6 +5,7 @@ import secrets
 import time
 
 from coordinator import present, repair
+from coordinator.accounts import carried
 from coordinator.allocation import base
 from coordinator.peers import Failure, away, reasons
 from coordinator.placing import MoveFailed, Parts, Placer, new_key
@@ -179,7 +180,8 @@ class Sessions:
             algorithm = self._algorithm(asked.algorithm or record.plan.algorithm)
             _, plan = self._decide(algorithm, request, placement(record))
             if not repair.moves(record.plan, plan):
-                return self._placer.change(record, request=wish, plan=replace(plan, nodes=record.plan.nodes))
+                plan = carried(record.plan, replace(plan, nodes=record.plan.nodes), None, "")
+                return self._placer.change(record, request=wish, plan=plan)
             try:
                 return self._placer.moved(record, plan, "reallocated", request=wish)
             except MoveFailed as error:

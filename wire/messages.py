@@ -81,6 +81,7 @@ class Entry(Body, frozen=True, kw_only=True):
     url: str  # base of the entry node's data port
     key: str  # unguessable part of the session's URLs
     handler_id: Id  # receives the client's frames; for a source (no inputs) the handler that makes them
+    first_sequence: Annotated[int, Meta(ge=0, le=2**62)] = 0  # of the first frame: above those of a lost entry
 
 
 class SessionPlan(Body, frozen=True, kw_only=True):

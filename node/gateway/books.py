@@ -24,7 +24,7 @@ OTHER = "other"  # the last row, for reasons beyond the table
 class BooksFile:
     """Counters of one session. Not thread-safe: the entry's lock guards it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first_sequence: int = 0) -> None:
         """Open or make the file; open frames of a predecessor become dropped: gateway_lost."""
         if not _is_ours(path):
             path.write_bytes(_HEAD.pack(_MAGIC, 0, 0, 0, 0).ljust(_SIZE, b"\0"))
@@ -35,6 +35,7 @@ class BooksFile:
         self.dropped = self._read_reasons()
         if open_frames := self.in_flight:
             self.drop("gateway_lost", open_frames)
+        self.next_sequence = max(self.next_sequence, first_sequence)
 
     @property
     def in_flight(self) -> int:

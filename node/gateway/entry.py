@@ -68,7 +68,7 @@ class Entry:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._dispatching = threading.RLock()
-        self._books = BooksFile(books_path)
+        self._books = BooksFile(books_path, plan.entry.first_sequence)
         self._books_path = books_path
         self._window = Window(plan.window, plan.delivery)
         self._kept = Kept()

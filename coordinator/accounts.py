@@ -1,0 +1,75 @@
+"""A session's books beyond the life of its entry: what a lost entry had counted, and where the next one begins.
+
+heartbeats ─▶ LastBooks, by the life (boot) of the node ─▶ carried(): the plan that follows a lost entry keeps them
+"""
+
+import threading
+from collections import OrderedDict
+
+from coordinator.records import Planned, replace
+from wire.messages import Books, Heartbeat
+
+GAP = 1_000_000  # a new entry's numbers begin so much higher: the lost one had given more than it could report
+MAX_LIVES = 10_000  # (session, boot) pairs that are remembered
+
+
+class LastBooks:
+    """The books that each entry reported last. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._books: OrderedDict[tuple[int, str], Books] = OrderedDict()
+
+    def hear(self, beat: Heartbeat) -> None:
+        """Take what a node says of the sessions that enter there."""
+        with self._lock:
+            for part in beat.sessions:
+                if part.entry and part.books is not None:
+                    self._books[part.session_id, beat.boot_id] = part.books
+                    self._books.move_to_end((part.session_id, beat.boot_id))
+            while len(self._books) > MAX_LIVES:
+                self._books.popitem(last=False)
+
+    def of(self, session_id: int, plan: Planned) -> Books | None:
+        """Return what the entry of *plan* reported last, or None when it never did."""
+        with self._lock:
+            return self._books.get((session_id, plan.nodes[plan.entry_node].boot_id))
+
+
+def same_entry(old: Planned, new: Planned) -> bool:
+    """Return True when the entry is the same process group as before."""
+    return (old.entry_node, old.nodes[old.entry_node].boot_id) == (new.entry_node, new.nodes[new.entry_node].boot_id)
+
+
+def carried(old: Planned, new: Planned, last: Books | None, reason: str) -> Planned:
+    """Return *new* with the accounts so far: those of *old*, and *last* of its entry when the entry is another now.
+
+    The frames that were open there count as dropped, by *reason*.
+    """
+    if same_entry(old, new):
+        return replace(new, first_sequence=old.first_sequence, past_books=old.past_books)
+    first = max(old.first_sequence, last.next_sequence if last else 0) + GAP
+    return replace(new, first_sequence=first, past_books=total(old.past_books, last and closed(last, reason)))
+
+
+def closed(books: Books, reason: str) -> Books:
+    """Return *books* with the frames in flight dropped by *reason*."""
+    if not books.in_flight:
+        return books
+    dropped = books.dropped | {reason: books.dropped.get(reason, 0) + books.in_flight}
+    return replace(books, dropped=dropped, in_flight=0)
+
+
+def total(past: Books | None, now: Books | None) -> Books | None:
+    """Return the sum of both."""
+    if past is None or now is None:
+        return now or past
+    reasons = [*past.dropped, *(r for r in now.dropped if r not in past.dropped)]
+    return Books(
+        frames_in=past.frames_in + now.frames_in,
+        delivered=past.delivered + now.delivered,
+        dropped={r: past.dropped.get(r, 0) + now.dropped.get(r, 0) for r in reasons},
+        in_flight=past.in_flight + now.in_flight,
+        resent=past.resent + now.resent,
+        next_sequence=max(past.next_sequence, now.next_sequence),
+    )
