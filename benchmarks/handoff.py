@@ -125,6 +125,7 @@ class InPlace(Way):
             trace=[Span(0, 1, 1.0, 1.0, 1.0, self.frame.nbytes)],
             payload=ImagePart(shape=self._shape, buffer=0),
             handler_id=1,
+            port=0,
         )
 
     def send(self) -> None:

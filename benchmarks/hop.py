@@ -246,6 +246,8 @@ class Hop(Way):
                 origin=1,
                 trace=[Span(1, 1, 1.0, 1.0, 1.0, size)],
                 payload=EncodedPart(media_type="image/jpeg", buffer=0),
+                handler_id=0,
+                port=0,
             )
             pieces = packet.encode(header, [body])
             while (status := client.post(path, pieces)[0]) == 503:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
 from node.balance import Balance
-from node.channel import Channel, Outlet
+from node.channel import Channel, Outlet, Slot
 from node.hop import HopClient
 from node.http11 import Disconnected
 from node.progress import last_done
@@ -172,9 +172,14 @@ def put(outlet: Outlet, pieces: list[Buffer]) -> bool | None:
     slot = outlet.loan(total(pieces))
     if slot is None:
         return None
+    fill(slot, pieces)
+    return slot.send() or None
+
+
+def fill(slot: Slot, pieces: list[Buffer]) -> None:
+    """Copy *pieces*, one after the other, into *slot*, which has just room for them."""
     position = 0
     for piece in pieces:
         view = memoryview(piece).cast("B")
         slot.view[position : position + len(view)] = view
         position += len(view)
-    return slot.send() or None

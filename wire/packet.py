@@ -21,6 +21,7 @@ ALIGNMENT = 64  # bytes: a cache line, and enough for any SIMD load
 MAX_HEADER = 1 << 20  # bytes
 COMMON_ROOM = 512  # bytes kept for length and header: enough for a picture with a trace of eight handlers
 MAX_DIMENSIONS = 8
+UNADDRESSED = -1  # handler_id and port of a packet that leaves both to the URL it is posted to
 ITEM_SIZES = {"uint8": 1, "int32": 4, "float32": 4, "float64": 8}
 
 Buffer = bytes | bytearray | memoryview
@@ -127,8 +128,8 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     payload: Part | None = None
     buffers: list[tuple[int, int]] = []  # (offset from the packet's start, length), bytes
     kind: Kind = Kind.FRAME
-    handler_id: int = 0  # target of a frame; source of a result
-    port: int = 0  # input of a frame; output of a result
+    handler_id: int = UNADDRESSED  # target of a frame; source of a result
+    port: int = UNADDRESSED  # input of a frame; output of a result
 
 
 _decoder = msgspec.msgpack.Decoder(Header)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import Struct
 
-from node.channel import Outlet
-from node.forward import DONE_HEADER
+from node.channel import Outlet, Slot
+from node.forward import DONE_HEADER, fill
 from node.gateway.answers import answer
 from node.gateway.entry import Entry
 from node.gateway.posts import post_frame
@@ -17,7 +17,7 @@ from node.gateway.results import Result
 from node.gateway.sessions import Held, Sessions
 from node.http11 import Connection, Disconnected, HttpError, Request, accepts, prefer
 from wire import packet
-from wire.packet import MEDIA_TYPE, Kind, PacketError
+from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError
 
 HEADER_ROOM = 1 << 20  # bytes that a packet may be longer than the frame it carries
 STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
@@ -119,6 +119,8 @@ class Views:
             raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
         connection.read_body_into(slot.view)
         header = checked(slot.view, held)
+        if header.handler_id == header.port == UNADDRESSED:
+            slot, header = readdressed(slot, target)
         if (header.handler_id, header.port) != (target.handler_id, target.port):
             raise HttpError(422, "the packet is addressed to another input than the URL")
         if header.kind is not Kind.FRAME or header.payload is None:
@@ -239,6 +241,18 @@ class Views:
 
 
 RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
+
+
+def readdressed(slot: Slot, target: Input) -> tuple[Slot, packet.Header]:
+    """Return a slot with the packet of *slot* as the URL addresses it: a handler sees no URL. Raises HttpError 503."""
+    arrived = packet.decode(slot.view)
+    header = msgspec.structs.replace(arrived.header, handler_id=target.handler_id, port=target.port)
+    pieces = packet.encode(header, arrived.buffers)
+    copy = target.outlet.loan(packet.total(pieces))
+    if copy is None:
+        raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
+    fill(copy, pieces)
+    return copy, header
 
 
 def number(text: str) -> int:

@@ -283,6 +283,12 @@ def test_a_hop_with_a_wrong_header_is_refused(session: LiveSession, changes: dic
     problem(hop(session, packed(session, ENCODED, PHOTO, **changes)), status)
 
 
+@pytest.mark.parametrize("changes", [{}, {"handler_id": 0, "port": 0}])
+def test_a_hop_is_addressed_by_its_url_at_least(session: LiveSession, changes: dict[str, Any]) -> None:
+    """Its frame is nobody's here: the entry ignores the result of a sequence that it never gave."""
+    assert hop(session, packed(session, ENCODED, PHOTO, **changes)).status_code == 202
+
+
 @pytest.mark.parametrize(
     ("place", "status"),
     [

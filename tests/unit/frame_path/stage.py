@@ -45,6 +45,7 @@ def picture(sequence: int, value: int, side: int = 1) -> list[packet.Buffer]:
         timestamp=0.0,
         origin=1,
         handler_id=1,
+        port=0,
         payload=ImagePart(shape=(side, side, 3), buffer=0),
     )
     return packet.encode(header, [bytes([value]) * (3 * side * side)])

@@ -75,7 +75,9 @@ class Session:
 
     def answer(self, sequence: int, status: str = "ok") -> None:
         part = EmptyPart(status=status, ended_by=1)  # type: ignore[arg-type]
-        header = Header(session_id=7, epoch=1, sequence=sequence, timestamp=0.0, origin=1, payload=part, handler_id=1)
+        header = Header(
+            session_id=7, epoch=1, sequence=sequence, timestamp=0.0, origin=1, payload=part, handler_id=1, port=0
+        )
         self.entry.report(Packet(header, [], 0))
 
     def balanced(self) -> bool:
@@ -351,7 +353,7 @@ def test_strangers_change_nothing(make: Make) -> None:
     session = make()
     session.answer(99)
     frame = session.post()
-    header = Header(session_id=7, epoch=1, sequence=0, timestamp=0.0, origin=1, handler_id=5)
+    header = Header(session_id=7, epoch=1, sequence=0, timestamp=0.0, origin=1, handler_id=5, port=0)
     session.entry.report(Packet(header, [], 0))
     assert session.entry.is_open(frame.sequence)
 

@@ -101,6 +101,7 @@ def finish(sender: Forwarder, session: SessionPlan, sequence: int, handler_id: i
         timestamp=0.0,
         origin=1,
         handler_id=handler_id,
+        port=0,
         payload=EmptyPart(status="ok", ended_by=handler_id),
     )
     assert sender.to_entry(session, SESSION, packet.encode(header))
