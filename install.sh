@@ -16,7 +16,7 @@ Parts, in this order:
 
   --no-database       leave out the MariaDB server and parts 3 and 4: for machines that run a node only, or use a
                       database elsewhere or SQLite (then set [database] in the configuration)
-  --models SET        basic: those of the shipped services (default); all; none
+  --models SET        basic: recognition by dlib and by YuNet + SFace (default); all; none
 
 Then start the daemons: python3 main.py config/coordinator.conf, config/collector.conf, config/node.conf
 TEXT

@@ -1,0 +1,41 @@
+"""Every variant whose models are here runs over two nodes and names the people of the samples, or finds its things."""
+
+import pytest
+
+from tests.conftest import Cluster
+from tests.daemons import ROOT
+from tests.e2e.live_session import SPLIT, opened
+
+PHOTOS = ROOT / "samples/photos"
+NEEDS = {
+    "yunet_sface": "face_recognition_sface_2021dec_int8bq.onnx",
+    "mtcnn_facenet": "facenet_20180408_casia.pb",
+    "yunet_dlib": "face_detection_yunet_2023mar_int8bq.onnx",
+    "mmod_dlib": "mmod_human_face_detector.dat",
+    "yolov3_tiny_416": "yolov3-tiny.weights",
+    "nanodet": "nanodet_416.onnx",
+}
+
+
+def need(variant: str) -> None:
+    if not (ROOT / "models" / NEEDS[variant]).is_file():
+        pytest.skip(f"models/{NEEDS[variant]} is not there: scripts/setup --models all")
+
+
+@pytest.mark.parametrize("variant", ["yunet_sface", "mtcnn_facenet", "yunet_dlib", "mmod_dlib"])
+def test_people_get_their_names(shared_cluster: Cluster, variant: str) -> None:
+    need(variant)
+    for session in opened(shared_cluster.url, "face_recognition", variant=variant, pin=SPLIT):
+        for photo, name in (("obama2", "obama"), ("biden2", "biden"), ("astronaut", "unknown")):
+            answer = session.post((PHOTOS / f"{photo}.jpg").read_bytes())
+            assert answer.status_code == 200
+            assert [b["label"] for b in answer.json()["boxes"]] == [name]
+
+
+@pytest.mark.parametrize("variant", ["yolov3_tiny_416", "nanodet"])
+def test_people_are_tracked(shared_cluster: Cluster, variant: str) -> None:
+    need(variant)
+    for session in opened(shared_cluster.url, "people_tracking", variant=variant, pin=SPLIT):
+        answers = [session.post((PHOTOS / "obama_and_biden.jpg").read_bytes()).json() for _ in range(2)]
+        numbers = [{b["track_id"] for b in answer["boxes"]} for answer in answers]
+        assert numbers[0] == numbers[1] != set()
