@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from coordinator.accounts import total
+from coordinator.allocation.base import LinkView
 from coordinator.planner import session_url
 from coordinator.records import NodeRecord, Planned, SessionRecord
 from coordinator.registry import NodeState
@@ -14,7 +15,10 @@ from wire.messages import Heartbeat, NodeSession
 from wire.resources import HandlerTypeSpec, NodeFile, Service
 
 
-def session(record: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[str, Any]:
+Links = Mapping[tuple[int, int], LinkView]  # (from, to) node -> what sending was measured to cost
+
+
+def session(record: SessionRecord, alive: Mapping[int, Heartbeat], links: Links | None = None) -> dict[str, Any]:
     """Return GET /sessions/<id>: what was asked, where it runs, what was predicted and what nodes measure."""
     url = session_url(record)
     head = {
@@ -32,7 +36,7 @@ def session(record: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[str, 
         "delivery": record.request.delivery,
         "window": record.request.window,
     }
-    return head | planned(record.plan) | {"measured": measured(record, alive)}
+    return head | planned(record.plan) | {"measured": measured(record, alive, links or {})}
 
 
 def planned(plan: Planned) -> dict[str, Any]:
@@ -47,7 +51,7 @@ def planned(plan: Planned) -> dict[str, Any]:
     }
 
 
-def measured(record: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[str, Any]:
+def measured(record: SessionRecord, alive: Mapping[int, Heartbeat], links: Links) -> dict[str, Any]:
     """Return the books and figures of the entry node, and every handler's, as the last heartbeats have them."""
     held = _held(record, alive) if record.state in HELD else {}
     entry = held.get(record.plan.entry_node)
@@ -62,19 +66,25 @@ def measured(record: SessionRecord, alive: Mapping[int, Heartbeat]) -> dict[str,
         "fps": entry.fps if entry else None,
         "source_ended": bool(entry and entry.source_ended),
         "handlers": sorted(handlers, key=lambda h: (h["handler_id"], h["node_id"])),
-        "hops": hops(record.plan),
+        "hops": hops(record.plan, links),
     }
 
 
-def hops(plan: Planned) -> list[dict[str, int]]:
-    """Return the links whose ends are on different nodes, one item per pair of nodes."""
+def hops(plan: Planned, links: Links) -> list[dict[str, Any]]:
+    """Return the links whose ends are on different nodes, one item per pair of nodes, with what sending costs there."""
     return [
         {"source_handler": k.source_handler, "target_handler": k.target_handler, "from_node": a, "to_node": b}
+        | _cost(links.get((a, b)))
         for k in plan.graph.links
         for a in plan.placement[k.source_handler]
         for b in plan.placement[k.target_handler]
         if a != b
     ]
+
+
+def _cost(link: LinkView | None) -> dict[str, float | None]:
+    """Return latency and bandwidth of a link; nothing measured is null, and so is a bandwidth that never mattered."""
+    return {"latency_ms": link.latency_ms if link else None, "bytes_per_s": link.bytes_per_s if link else None}
 
 
 def node(record: NodeRecord, state: NodeState, sessions: Iterable[SessionRecord]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the API does with sessions: checks, decides, writes, orders the nodes. Raises problems."""
 
+import contextlib
 import logging
 import secrets
 import time
@@ -38,6 +39,13 @@ class Sessions:
     def show(self, record: SessionRecord) -> Json:
         """Return a session as the API gives it."""
         return present.session(record, self._parts.registry.alive())
+
+    def detail(self, record: SessionRecord) -> Json:
+        """Return a session with what its hops were measured to cost (null while the database is away)."""
+        links: present.Links = {}
+        with contextlib.suppress(DatabaseAway):
+            links = self._parts.store.history.known([record], time.time()).links
+        return present.session(record, self._parts.registry.alive(), links)
 
     def get(self, session_id: int) -> SessionRecord:
         """Return the session, deleted or not. Raises UnknownSession."""

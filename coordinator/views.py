@@ -115,7 +115,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
     @bp.get("/sessions/<int:session_id>")
     def get_session(session_id: int) -> ResponseReturnValue:
         """Return a session with its placement and what was measured."""
-        return encode(sessions.show(sessions.get(session_id)))
+        return encode(sessions.detail(sessions.get(session_id)))
 
     @bp.get("/sessions/<int:session_id>/events")
     def list_events(session_id: int) -> ResponseReturnValue:

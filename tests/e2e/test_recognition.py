@@ -223,6 +223,13 @@ def test_what_was_measured_arrives_in_the_database(
     wait_for(lambda: (ask(link.format(1, 2))[0][0] or 0) >= len(PHOTOS), "link_info from node 1 to node 2")
     assert ask(link.format(1, 2))[0][1] > len(PHOTOS) * 1000, "crops of faces are more than 1 KB each"
     assert (ask(link.format(2, 1))[0][0] or 0) >= len(PHOTOS), "every result goes back to the entry"
+    coordinator = f"{shared_cluster.url}/sessions/{session.id}"
+
+    def hops() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = requests.get(coordinator, timeout=10).json()["measured"]["hops"]
+        return [h for h in found if (h["from_node"], h["to_node"]) == (1, 2)]
+
+    wait_for(lambda: all((h["latency_ms"] or 0) > 0 for h in hops()) and hops(), "what the hop costs", hops)
     handlers = f"SELECT handler_id, node_id, SUM(frames), MAX(cpu_util) FROM proc_info WHERE session_id = {session.id}"
     found = {row[:2]: row[2:] for row in ask(f"{handlers} GROUP BY handler_id, node_id")}
     assert found.keys() == set(SPLIT.items())
