@@ -19,7 +19,7 @@ NEEDS = {
 
 def need(variant: str) -> None:
     if not (ROOT / "models" / NEEDS[variant]).is_file():
-        pytest.skip(f"models/{NEEDS[variant]} is not there: scripts/setup --models all")
+        pytest.skip(f"models/{NEEDS[variant]} is not there: python3 -m handlers.models list says how to get it")
 
 
 @pytest.mark.parametrize("variant", ["yunet_sface", "mtcnn_facenet", "yunet_dlib", "mmod_dlib"])
