@@ -50,6 +50,7 @@ class Request(Struct):
     headers: dict[str, str]
     content_length: int
     keep_alive: bool
+    expects_continue: bool = False  # the peer waits for a word before it sends the body
     resolved: Any = None  # what a view found out about this head, for when it comes again
 
 
@@ -114,11 +115,15 @@ class Connection:
         request = self._last_request
         self._unread = request.content_length
         self._head_only = request.method == "HEAD"
-        self._expects = request.headers.get("expect", "").lower() == "100-continue"
+        self._expects = request.expects_continue
         return request
 
     def _read_head(self) -> bytes | None:
         waiting_since = time.monotonic()
+        if self._start == self._end:  # nothing left of the last body: the common case
+            self._start, self._end = 0, self._receive_head(False, waiting_since, 0)
+            if not self._end:
+                return None
         while True:
             have = bytes(self._buffer[self._start : self._end])
             end = have.find(HEAD_END)
@@ -130,16 +135,19 @@ class Connection:
                 self._start, self._end = 0, len(have)
             if self._end == len(self._buffer):
                 raise HttpError(431, f"head is over {MAX_HEAD} bytes", close=True)
-            count = self._receive_head(bool(have), waiting_since)
+            count = self._receive_head(bool(have), waiting_since, self._end)
             if not count:
                 if have:
                     raise Disconnected("closed within a head")
                 return None
             self._end += count
 
-    def _receive_head(self, begun: bool, waiting_since: float) -> int:
-        """Receive a piece of a head. A peer may be silent between heads for idle_s, within one only for silence_s."""
-        room = self._buffer[self._end : min(len(self._buffer), self._end + RECEIVE_SIZE)]
+    def _receive_head(self, begun: bool, waiting_since: float, at: int) -> int:
+        """Receive a piece of a head into the buffer at *at*; returns its length.
+
+        A peer may be silent between heads for idle_s, within one only for silence_s.
+        """
+        room = self._buffer[at : at + RECEIVE_SIZE]
         while True:
             try:
                 return self._socket.recv_into(room)
@@ -291,6 +299,7 @@ def parse_head(head: bytes) -> Request:
         headers=found.headers,
         content_length=_content_length(found),
         keep_alive=found.keep_alive,
+        expects_continue=found.headers.get("expect", "").lower() == "100-continue",
     )
 
 

@@ -228,11 +228,11 @@ def decode(data: memoryview) -> Packet:
 
 def _check(part: Part | None, buffers: Sequence[memoryview]) -> None:
     """Raise PacketError unless every array of *part* has a buffer of exactly its size."""
-    if isinstance(part, ArrayPart | ImagePart):
-        _check_array(part, buffers)
-    elif isinstance(part, EncodedPart):
+    if isinstance(part, EncodedPart):
         if part.buffer >= len(buffers):
             raise PacketError(f"no buffer {part.buffer}")
+    elif isinstance(part, (ArrayPart, ImagePart)):
+        _check_array(part, buffers)
     elif isinstance(part, BoxesPart):
         for box in part.boxes:
             for array in (box.crop, box.embedding, box.landmarks):
