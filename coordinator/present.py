@@ -14,7 +14,6 @@ from coordinator.sessions import HELD
 from wire.messages import Heartbeat, NodeSession
 from wire.resources import HandlerTypeSpec, NodeFile, Service
 
-
 Links = Mapping[tuple[int, int], LinkView]  # (from, to) node -> what sending was measured to cost
 
 
