@@ -93,7 +93,7 @@ def new_folder(factory: pytest.TempPathFactory) -> Path:
     """Return a new folder that the server's user can reach."""
     folder = factory.mktemp("mariadb")
     for parent in (folder, *list(folder.parents)[:2]):
-        parent.chmod(0o755)
+        parent.chmod(parent.stat().st_mode | 0o055)
     if os.geteuid() == 0:
         shutil.chown(folder, "mysql")
     return folder
