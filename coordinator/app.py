@@ -6,10 +6,11 @@ from typing import Any
 from flask import Flask
 from flask.typing import ResponseReturnValue
 
-from coordinator import gallery_views, views
+from coordinator import frame_views, gallery_views, views
 from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
 from coordinator.controller import Controller
+from coordinator.frame_store import FrameStore
 from coordinator.galleries import Galleries
 from coordinator.gallery_store import GalleryStore
 from coordinator.node_service import Nodes
@@ -71,7 +72,9 @@ class Coordinator:
 
     def _make_app(self, token: str | None) -> Flask:
         app = create_app("coordinator", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
-        app.register_blueprint(views.make(self._parts, Sessions(self._parts, self._placer), Nodes(self._parts)))
+        sessions = Sessions(self._parts, self._placer)
+        app.register_blueprint(views.make(self._parts, sessions, Nodes(self._parts)))
+        app.register_blueprint(frame_views.make(sessions, FrameStore(self._engine)))
         app.register_blueprint(gallery_views.make(self._parts.galleries))
         for error, problem in _PROBLEMS.items():
             app.register_error_handler(error, _as(app, problem))

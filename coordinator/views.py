@@ -5,16 +5,15 @@ from flask.typing import ResponseReturnValue
 
 from coordinator import page, present
 from coordinator.node_service import Nodes
+from coordinator.paging import window
 from coordinator.placing import Parts
 from coordinator.records import Cordon
 from coordinator.requests import Reallocation
 from coordinator.service import Sessions
 from wire.messages import Heartbeat, HeartbeatAnswer, SessionRequest
 from wire.openapi import bodies
-from wire.web import BadRequest, decode, encode
+from wire.web import decode, encode
 
-MAX_LIMIT = 1000
-MAX_AFTER = 2**63 - 1  # what an id may be in the database
 PAGE_SESSIONS = 100
 
 
@@ -39,7 +38,7 @@ def _add_nodes(bp: Blueprint, nodes: Nodes) -> None:
     @bp.get("/nodes")
     def list_nodes() -> ResponseReturnValue:
         """Return all nodes."""
-        after, limit = _window()
+        after, limit = window()
         return encode({"nodes": [n for n in nodes.all() if int(str(n["node_id"])) > after][:limit]})
 
     @bp.get("/nodes/<int:node_id>")
@@ -109,7 +108,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
     @bp.get("/sessions")
     def list_sessions() -> ResponseReturnValue:
         """Return the sessions that are not deleted."""
-        after, limit = _window()
+        after, limit = window()
         return encode({"sessions": [sessions.show(s) for s in sessions.page(after, limit)]})
 
     @bp.get("/sessions/<int:session_id>")
@@ -120,7 +119,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
     @bp.get("/sessions/<int:session_id>/events")
     def list_events(session_id: int) -> ResponseReturnValue:
         """Return a session's history."""
-        after, limit = _window()
+        after, limit = window()
         return encode({"events": sessions.events(session_id, after, limit)})
 
 
@@ -147,14 +146,3 @@ def _add_orders(bp: Blueprint, sessions: Sessions) -> None:
         """Delete a session and free its nodes; once more changes nothing."""
         sessions.delete(session_id)
         return "", 204
-
-
-def _window() -> tuple[int, int]:
-    """Return ?after= and ?limit= of a list. Raises BadRequest."""
-    try:
-        after, limit = int(request.args.get("after", "0")), int(request.args.get("limit", "100"))
-    except ValueError as error:
-        raise BadRequest("after and limit are whole numbers") from error
-    if limit < 1 or not -1 <= after <= MAX_AFTER:
-        raise BadRequest(f"limit is at least 1, after between -1 and {MAX_AFTER}")
-    return after, min(limit, MAX_LIMIT)

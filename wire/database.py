@@ -30,6 +30,7 @@ RECYCLE_S = 1800  # a connection is replaced before servers and firewalls forget
 # MySQL error numbers that mean "not now" rather than "not so": lock wait, deadlock, server going, gone, read-only
 _NOT_NOW = {1053, 1205, 1213, 1040, 1203, 1290, 1836, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
 _REFUSED = {1044, 1045, 1049, 1698}  # access denied, unknown schema
+_INDEX_EXISTS = 1061
 _SQLITE_NOT_NOW = {
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
@@ -180,14 +181,17 @@ def migration_files() -> list[Path]:
 def statements(sql: str, dialect: str) -> list[str]:
     """Return the statements of a migration for *dialect* ("sqlite" or "mysql"). Pure.
 
-    `INT SERIAL_KEY` and `BIGINT SERIAL_KEY` become a primary key that the database counts up. A statement ends with
-    a semicolon at a line's end; lines that begin with `--` are comments.
+    `INT SERIAL_KEY` and `BIGINT SERIAL_KEY` become a primary key that the database counts up. `INDEX IF NOT EXISTS`
+    stays for SQLite and MariaDB; to MySQL, which has no such words, they are a comment. A statement ends with a
+    semicolon at a line's end; lines that begin with `--` are comments.
     """
     serial = r"\1 NOT NULL AUTO_INCREMENT PRIMARY KEY"
     if dialect == "sqlite":
         serial = "INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL"
     code = "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
     code = re.sub(r"\b(INT|BIGINT) SERIAL_KEY\b", serial, code)
+    if dialect != "sqlite":
+        code = code.replace("INDEX IF NOT EXISTS", "INDEX /*M! IF NOT EXISTS */")
     return [s.strip() for s in re.split(r";[ \t]*(?:\n|$)", code) if s.strip()]
 
 
@@ -212,10 +216,19 @@ def _migrate(engine: Engine) -> list[str]:
         for file in migration_files():
             if file.stem not in applied:
                 for statement in statements(file.read_text("utf-8"), dialect):
-                    connection.exec_driver_sql(statement)
+                    _execute(connection, statement)
                 connection.execute(_NOTE, {"name": file.stem, "applied": time.time()})
                 done.append(file.stem)
     return done
+
+
+def _execute(connection: Connection, statement: str) -> None:
+    """Execute a statement of a migration; an index that MySQL has already, from one cut in the middle, is fine."""
+    try:
+        connection.exec_driver_sql(statement)
+    except exc.OperationalError as error:
+        if not error.orig or error.orig.args[0] != _INDEX_EXISTS:
+            raise
 
 
 @contextmanager

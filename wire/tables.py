@@ -12,6 +12,7 @@ from sqlalchemy import (
     Column,
     Double,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -93,6 +94,7 @@ packet_info = Table(
     _key("event", String(8)),  # wire.messages.PacketEvent
     _key("node_id", Integer()),
     Column("size", Integer()),  # bytes, of sent and recv
+    Index("packet_info_by_frame", "session_id", "sequence"),
 )
 
 link_info = Table(
