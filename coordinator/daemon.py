@@ -9,6 +9,7 @@ from coordinator.allocation import AlgorithmError, load_algorithms
 from coordinator.allocation.base import Algorithm
 from coordinator.app import Coordinator
 from coordinator.catalogue import Catalogue
+from coordinator.timed import Timed
 from wire import database
 from wire.database import DatabaseAway
 from wire.faults import Fault, SettingsError, guess
@@ -83,7 +84,7 @@ def _algorithms(settings: Settings, own: CoordinatorSettings) -> dict[str, Algor
             guess=guess(own.algorithm, found),
         )
         raise SettingsError([fault])
-    return found
+    return {name: Timed(algorithm, own.algorithm_timeout) for name, algorithm in found.items()}
 
 
 def _check(settings: DatabaseSettings) -> None:

@@ -78,7 +78,7 @@ class Placer:
     ) -> tuple[Decision, Planned]:
         """Return the decision and the plan made of it. Raises coordinator.allocation.base.Unplaceable."""
         world = self.snapshot(avoid or {})
-        decision = decide(self._parts.algorithms[algorithm], request, world, current)
+        decision = decide(self._parts.algorithms[algorithm], request, world, current, name=algorithm)
         nodes = addresses({n: s.heartbeat for n, s in self._parts.registry.status().items()})
         return decision, planner.plan(decision, algorithm, nodes)
 

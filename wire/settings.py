@@ -52,6 +52,7 @@ class CoordinatorSettings(Section, frozen=True, kw_only=True):
     service_type_path: Annotated[Path, kinds.PATH] = Path("config/services")
     algorithm: Annotated[str, kinds.NAME] = "layered_dp"
     algorithms: Annotated[dict[str, str], kinds.ALGORITHMS] = {}  # a user's own: name -> "module:Class"
+    algorithm_timeout: Annotated[float, kinds.SECONDS] = 5.0  # a decision that takes longer is refused
     heartbeat_timeout: Annotated[float, kinds.SECONDS] = 3.0  # a node silent for so long is down
     control_period: Annotated[float, kinds.SECONDS] = 1.0
     auto_register: Annotated[bool, kinds.FLAG] = True  # take nodes that node_path does not name

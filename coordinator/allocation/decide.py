@@ -1,11 +1,21 @@
 """From a request to a decision that holds: every variant asked for, compared, and checked again whoever decided."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
 from coordinator.allocation import feasibility
-from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot, Unplaceable, Variant
+from coordinator.allocation.base import (
+    Algorithm,
+    Decision,
+    Explanation,
+    Placement,
+    Request,
+    Snapshot,
+    Unplaceable,
+    Variant,
+)
 from coordinator.allocation.explain import explain, on_one_node
 from coordinator.allocation.objective import missed, preference
 from coordinator.allocation.predict import predict
@@ -20,17 +30,30 @@ class OutOfBounds(Unplaceable):
     """Nodes would take the variant, but it would break a bound of the objective."""
 
 
-def decide(algorithm: Algorithm, request: Request, snapshot: Snapshot, current: Placement | None = None) -> Decision:
+class BadDecision(Unplaceable):
+    """The algorithm failed, or decided what cannot be; the detail names it."""
+
+
+def decide(
+    algorithm: Algorithm,
+    request: Request,
+    snapshot: Snapshot,
+    current: Placement | None = None,
+    *,
+    name: str | None = None,
+) -> Decision:
     """Return the decision that is feasible and meets the bounds, and of those the one the objective prefers.
 
     The algorithm is asked for one variant at a time, the preferred one first; without a wish the first that can be
-    had is taken. Raises Unplaceable: the preferred variant's, for it is what the caller wanted.
+    had is taken. name: what it is called in the configuration. Raises Unplaceable: the preferred variant's, for it is
+    what the caller wanted.
     """
+    name = name or type(algorithm).__name__
     found: list[Decision] = []
     refused: dict[str, Unplaceable] = {}
     for variant in request.variants:
         try:
-            found.append(_checked(algorithm, replace(request, variants=(variant,)), snapshot, current))
+            found.append(_checked(algorithm, name, replace(request, variants=(variant,)), snapshot, current))
         except Unplaceable as refusal:
             refused[variant.variant_name] = refusal
         if found and _settled(request.objective):
@@ -60,23 +83,42 @@ def _settled(objective: Objective) -> bool:
     return objective.maximize is not Maximize.THROUGHPUT
 
 
-def _checked(algorithm: Algorithm, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
-    """Return what *algorithm* decides, with our own prediction. Raises Unplaceable; a fault of it becomes one."""
-    name = type(algorithm).__name__
+def _checked(
+    algorithm: Algorithm, name: str, request: Request, snapshot: Snapshot, current: Placement | None
+) -> Decision:
+    """Return what *algorithm* decides, with our own prediction. Raises Unplaceable; a fault of it is a BadDecision."""
     try:
-        decision = algorithm.allocate(request, snapshot, current)
-        if not isinstance(decision, Decision):
-            raise TypeError(f"it returned {type(decision).__name__}")
-        feasibility.check(decision, request, snapshot, current)
-        decision = replace(decision, predicted=predict(decision.variant, decision.placement, snapshot, request))
+        decision = _typed(algorithm.allocate(request, snapshot, current), request)
     except Unplaceable:
         raise
     except Exception as error:  # a plug-in may fail in any way; what runs goes on
-        raise Unplaceable(f"the algorithm {name} failed: {type(error).__name__}: {error}", {}) from error
+        raise BadDecision(f"the algorithm {name} failed: {type(error).__name__}: {error}", {}) from error
+    try:
+        feasibility.check(decision, request, snapshot, current)
+    except Unplaceable as refusal:
+        detail = f"the algorithm {name} decided what cannot be: {refusal.detail}"
+        raise BadDecision(detail, refusal.reasons, refusal.handler_id) from refusal
+    decision = replace(decision, predicted=predict(decision.variant, decision.placement, snapshot, request))
     fault = missed(request.objective, decision.predicted)
     if fault is not None:
         raise OutOfBounds(f"variant {decision.variant.variant_name}: {fault}", {})
     return decision
+
+
+def _typed(answer: object, request: Request) -> Decision:
+    """Return *answer* when it is a decision through and through. Raises TypeError, msgspec.ValidationError."""
+    if not isinstance(answer, Decision):
+        raise TypeError(f"it returned {type(answer).__name__}")
+    return replace(
+        answer,
+        variant=request.variants[0],  # the one it was asked for, whatever it says
+        placement=_converted(answer.placement, Placement),
+        explanation=_converted(answer.explanation, tuple[Explanation, ...]),
+    )
+
+
+def _converted(value: Any, kind: Any) -> Any:
+    return msgspec.convert(msgspec.to_builtins(value), kind)
 
 
 def _refusal(refused: dict[str, Unplaceable], request: Request, snapshot: Snapshot) -> Unplaceable:
