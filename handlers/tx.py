@@ -8,6 +8,7 @@ import json
 import logging
 import queue
 import threading
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -16,12 +17,15 @@ from urllib.parse import urlsplit
 import requests
 
 from handlers.base import Handler, Params, Range, Unavailable
+from handlers.codec import to_part
 from handlers.encode import encode_jpeg
 from handlers.types import Box, Boxes, Encoded
+from wire import packet
+from wire.packet import Header, Kind
 
 TIMEOUT_S = (5.0, 30.0)  # to connect; for the answer
 FIRST_DELAY_S = 0.2  # before the first retry; doubles
-RETRY_STATUSES = {429, 500, 502, 503, 504}
+RETRY_STATUSES = {409, 429, 500, 502, 503, 504}  # 409: the session there does not run yet
 JPEG_QUALITY = 95
 
 logger = logging.getLogger(__name__)
@@ -32,6 +36,7 @@ class TxParams(Params, frozen=True):
 
     url: str = ""  # http:// or https://; must be given
     protocol: Literal["http"] = "http"
+    lossless: bool = False  # pixels and boxes as packets, exactly as they are: for session URLs
     queue_size: Annotated[int, Range(1, 1024)] = 64  # bodies that wait to be sent
     patience_s: Annotated[float, Range(0.0, 5.0)] = 2.0  # s that a frame waits for room in the queue
     retries: Annotated[int, Range(0, 10)] = 4  # attempts after the first
@@ -46,14 +51,28 @@ class Body:
     sequence: int  # this sender's own numbers, from 0
 
 
-def to_body(value: Any, sequence: int) -> Body:
-    """Return *value* as a body: Encoded as it is, an Image as JPEG of quality 95, Boxes as JSON {"boxes": [...]}."""
+def to_body(value: Any, sequence: int, lossless: bool) -> Body:
+    """Return *value* as a body: Encoded as it is, an Image as JPEG of quality 95, Boxes as JSON {"boxes": [...]}.
+
+    With *lossless* an Image and Boxes are packets (wire.packet), which sessions take and nothing else does.
+    """
     if isinstance(value, Encoded):
         return Body(bytes(value.data), value.media_type, sequence)
+    if lossless:
+        return _packet(value, sequence)
     if isinstance(value, Boxes):
         return Body(json.dumps({"boxes": [_plain(b) for b in value]}).encode(), "application/json", sequence)
     encoded = encode_jpeg(value, JPEG_QUALITY)
     return Body(bytes(encoded.data), encoded.media_type, sequence)
+
+
+def _packet(value: Any, sequence: int) -> Body:
+    """Return *value* in a packet whose header says nothing but what is in it: the session that takes it has its own."""
+    part, buffers = to_part(value)
+    header = Header(
+        session_id=0, epoch=0, sequence=sequence, timestamp=time.time(), origin=0, payload=part, kind=Kind.FRAME
+    )
+    return Body(b"".join(packet.encode(header, buffers)), packet.MEDIA_TYPE, sequence)
 
 
 def _plain(box: Box) -> dict[str, Any]:
@@ -82,7 +101,7 @@ class TxHandler(Handler[TxParams]):
 
     def execute(self, value: Any) -> None:
         """Queue *value* to be posted; when the queue stays full for `patience_s` it is dropped and counted."""
-        body = to_body(value, self._sequence)
+        body = to_body(value, self._sequence, self.params.lossless)
         self._sequence += 1
         try:
             self._bodies.put(body, timeout=self.params.patience_s)

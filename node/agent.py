@@ -90,13 +90,15 @@ class Agent:
 
     # --- what the APIs ask for
 
-    def put(self, session_id: int, plan: SessionPlan, *, older: bool = False) -> NodeSession:
+    def put(
+        self, session_id: int, plan: SessionPlan, *, older: bool = False, entry_port: int | None = None
+    ) -> NodeSession:
         """Bring the session to *plan*; returns when every local handler is ready and the gateway knows.
 
         Raises BadPlan, StaleEpoch, SessionInUse, NotPrepared (the session is kept: repeat, or delete).
         """
         self._check(plan)
-        held = self._hold(session_id, plan, older)
+        held = self._hold(Held(session_id, plan, older, entry_port))
         with held.lock:
             self._must_hold(held)
             check_epoch(held.plan, plan)
@@ -186,13 +188,12 @@ class Agent:
         if plan.accept_from > plan.epoch:
             raise BadPlan(f"accept_from {plan.accept_from} is newer than epoch {plan.epoch}", "/accept_from")
 
-    def _hold(self, session_id: int, plan: SessionPlan, older: bool) -> Held:
+    def _hold(self, new: Held) -> Held:
+        """Return the session held under that id, *new* where there is none. Raises SessionInUse."""
         with self._lock:
-            held = self._sessions.get(session_id)
-            if held is None:
-                held = self._sessions[session_id] = Held(session_id, plan, older)
-            elif held.older or older:
-                raise SessionInUse(f"session {session_id} is in use here")
+            held = self._sessions.setdefault(new.session_id, new)
+            if held is not new and (held.older or new.older):
+                raise SessionInUse(f"session {new.session_id} is in use here")
             return held
 
     def _must_hold(self, held: Held) -> None:
@@ -287,10 +288,13 @@ class Agent:
 
     def _attach(self, held: Held) -> None:
         """Have the gateway hold the session, and wait until it does. Raises NotPrepared."""
-        held.attached = None
+        held.attached = held.not_attached = None
         self.gateway.send(held.attach())  # when it is just dead, its successor is greeted with it
         with self._attached:
-            if not self._attached.wait_for(lambda: held.attached == held.plan.epoch, ATTACH_S):
+            self._attached.wait_for(lambda: held.attached == held.plan.epoch or held.not_attached, ATTACH_S)
+            if held.not_attached is not None:
+                raise NotPrepared(held.not_attached)
+            if held.attached != held.plan.epoch:
                 raise NotPrepared(f"the gateway is {self.gateway.state}: {self.gateway.reason or 'it does not answer'}")
 
     # --- what children say (in their threads)
@@ -312,7 +316,8 @@ class Agent:
             with self._attached:
                 held = self._sessions.get(message.session_id)
                 if held is not None:
-                    held.attached = message.epoch
+                    held.not_attached = message.failure
+                    held.attached = message.epoch if message.failure is None else None
                 self._attached.notify_all()
         elif isinstance(message, control.Telemetry):
             for stats in message.sessions:

@@ -47,6 +47,7 @@ class Attach(Message, frozen=True, kw_only=True, tag="attach"):
     session_id: int
     plan: SessionPlan
     state: str  # initialized | running | stopped
+    entry_port: int | None = None  # a port whose POST / takes frames: the older protocol's rx
 
 
 class SetState(Message, frozen=True, kw_only=True, tag="set_state"):
@@ -102,10 +103,11 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
 
 
 class Attached(Message, frozen=True, kw_only=True, tag="attached"):
-    """The gateway holds the session at this epoch."""
+    """The gateway holds the session at this epoch, or cannot."""
 
     session_id: int
     epoch: int
+    failure: str | None = None
 
 
 class LinkStats(Struct, frozen=True, array_like=True):
@@ -133,6 +135,7 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     packets: list[PacketInfo] = []
     packets_lost: int = 0  # events that did not fit the bounded buffer
     links: list[LinkStats] = []
+    unreachable: list[int] = []  # nodes that took no connection
     frames: int = 0  # a handler's executed frames
     service_ms: float = 0.0  # sum of their service times
     queue_size: int = 0

@@ -83,10 +83,12 @@ class Held:
     session_id: int
     plan: SessionPlan
     older: bool = False  # made by the older protocol: the coordinator does not know it
+    entry_port: int | None = None  # that its rx opens
     state: Running = Running.PREPARING
     slots: dict[int, HandlerSlot] = field(default_factory=dict)
     stats: control.SessionStats | None = None
     attached: int | None = None  # epoch that the gateway has confirmed
+    not_attached: str | None = None  # why the gateway cannot
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def apply(self, event: Event) -> None:
@@ -103,7 +105,9 @@ class Held:
         return str(Running.INITIALIZED if self.state is Running.PREPARING else self.state)
 
     def attach(self) -> control.Attach:
-        return control.Attach(session_id=self.session_id, plan=self.plan, state=self.gateway_state)
+        return control.Attach(
+            session_id=self.session_id, plan=self.plan, state=self.gateway_state, entry_port=self.entry_port
+        )
 
     def configure(self) -> control.Configure:
         return control.Configure(plan=self.plan, running=self.running)

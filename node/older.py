@@ -1,6 +1,10 @@
 """The older FaceServer protocol on the control port: `POST /` with init, start, stop, delete.
 
-An older session is a graph of its own on this node alone, entry included; it has no coordinator and never moves.
+An older session is a graph of its own on this node, entry included; it has no coordinator and never moves. Its rx opens
+a port of this node, where POST / takes frames like a session URL does; the tx of another node's part posts to it.
+
+    node 1: capture ─▶ encode ─▶ tx ──POST http://node 2:PORT/──▶ rx ─▶ decode ─▶ ...   (a session on each node)
+
 Answers are {"result": "Succeeded"} or {"result": "Failed", "reason": ...}.
 """
 
@@ -15,6 +19,7 @@ import msgspec
 from node.sessions import BadPlan, InvalidTransition, SessionError, UnknownSession
 from wire.graph import GraphError, Topology
 from wire.messages import Entry, Graph, Id, NodeSession, Route, Running, SessionPlan
+from wire.older import OlderGraph, listening_port, present
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +29,7 @@ Body = Mapping[str, Any]
 class Sessions(Protocol):
     """The part of the agent that this protocol uses."""
 
-    def put(self, session_id: int, plan: SessionPlan, *, older: bool) -> NodeSession: ...
+    def put(self, session_id: int, plan: SessionPlan, *, older: bool, entry_port: int | None) -> NodeSession: ...
 
     def start_session(self, session_id: int) -> NodeSession: ...
 
@@ -42,6 +47,14 @@ class Host:
     node_id: int
     data_url: str
     ports: Mapping[int, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What this node shall run."""
+
+    graph: Graph
+    entry_port: int | None  # where its rx takes frames
 
 
 class Refused(Exception):
@@ -92,18 +105,19 @@ def _member(body: Body, name: str) -> Any:
 
 
 def _init(sessions: Sessions, host: Host, session_id: int, body: Body) -> None:
-    plan = plan_of(_member(body, "blueprint"), host)
+    blueprint = read(_member(body, "blueprint"))
+    plan = plan_of(blueprint.graph, host)
     try:
         sessions.session(session_id)
     except UnknownSession:
-        _put(sessions, session_id, plan)
+        _put(sessions, session_id, plan, blueprint.entry_port)
     else:
         raise Refused(f"session {session_id} is in use")
 
 
-def _put(sessions: Sessions, session_id: int, plan: SessionPlan) -> None:
+def _put(sessions: Sessions, session_id: int, plan: SessionPlan, entry_port: int | None) -> None:
     try:
-        sessions.put(session_id, plan, older=True)
+        sessions.put(session_id, plan, older=True, entry_port=entry_port)
     except SessionError:
         sessions.delete(session_id)  # this protocol knows no half-made session
         raise
@@ -115,12 +129,18 @@ def _delete(sessions: Sessions, session_id: int) -> None:
     sessions.delete(session_id)
 
 
-def plan_of(blueprint: Any, host: Host) -> SessionPlan:
-    """Return the plan that runs all of *blueprint* on this node. Raises Refused, BadPlan."""
+def read(blueprint: Any) -> Blueprint:
+    """Return *blueprint* with its tx and rx as they are here. Raises Refused."""
     try:
-        graph = msgspec.convert(blueprint, Graph)
+        older = msgspec.convert(blueprint, OlderGraph)
+        graph = Graph(handlers=[present(h) for h in older.handlers], links=older.links)
+        return Blueprint(graph, listening_port(older.handlers))
     except msgspec.ValidationError as error:
         raise Refused(f"blueprint: {error}") from error
+
+
+def plan_of(graph: Graph, host: Host) -> SessionPlan:
+    """Return the plan that runs all of *graph* on this node. Raises BadPlan."""
     try:
         topology = Topology(graph, host.ports)
     except GraphError as error:

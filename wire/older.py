@@ -4,7 +4,9 @@ A tx and an rx that name the same port are one link here, whatever protocol they
 the gateways carry them. A tx without its rx posts to the address it names; an rx without its tx is an entry.
 """
 
+import logging
 from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import msgspec
@@ -13,6 +15,24 @@ from msgspec import Meta
 from wire.messages import Body, Graph, HandlerSpec, Id, Link
 
 TX, RX = 0, 1  # handler types
+Port = Annotated[int, Meta(ge=1, le=65535)]
+
+logger = logging.getLogger(__name__)
+
+
+class TxPlace(Body, frozen=True, kw_only=True):
+    """Parameters of the older tx."""
+
+    addr: Annotated[str, Meta(min_length=1, pattern=r"^[\w.:-]+$")] = "127.0.0.1"
+    port: Port
+    protocol: str = "tcp"  # there "udp" or "tcp"; here HTTP whatever it says
+
+
+class RxPlace(Body, frozen=True, kw_only=True):
+    """Parameters of the older rx."""
+
+    port: Port | None = None
+    protocol: str = "tcp"
 
 
 class OlderGraph(Body, frozen=True, kw_only=True):
@@ -50,7 +70,7 @@ def to_graph(parts: list[OlderPart]) -> Graph:
     for tx, rx in _pairs(list(handlers.values())):
         links = _joined(links, tx, rx)
         del handlers[tx], handlers[rx]
-    return Graph(handlers=[_outer(handler) for handler in handlers.values()], links=links)
+    return Graph(handlers=[present(handler) for handler in handlers.values()], links=links)
 
 
 def _replace(struct: Any, **changes: Any) -> Any:
@@ -107,13 +127,42 @@ def _joined(links: list[Link], tx: int, rx: int) -> list[Link]:
     return [link for link in links if link not in before and link not in after] + direct
 
 
-def _outer(handler: HandlerSpec) -> HandlerSpec:
-    """Return a tx or rx that is left in the parameters it has here."""
-    params = handler.params
-    if handler.handler_type == TX and "port" in params:
-        url = f"http://{params.get('addr', '127.0.0.1')}:{params['port']}/"
-        params = {"url": url, "protocol": "http"}
-    elif handler.handler_type == RX:
-        params = {key: value for key, value in params.items() if key not in ("port", "protocol")}
-    kept: HandlerSpec = _replace(handler, params=params)
-    return kept
+def present(handler: HandlerSpec) -> HandlerSpec:
+    """Return *handler*, a tx or rx in the parameters that it has here. Raises msgspec.ValidationError.
+
+    A tx that names a port posts to the node that listens there, pixels and boxes as packets, so that they arrive as
+    they were sent; the log says so, because the protocol that it names is not the one that is used.
+    """
+    if handler.handler_type == TX and "port" in handler.params:
+        place = _read(handler, TxPlace)
+        host = f"[{place.addr}]" if ":" in place.addr else place.addr
+        url = f"http://{host}:{place.port}/"
+        logger.info("tx %d posts to %s: frames travel over HTTP, not %s", handler.handler_id, url, place.protocol)
+        return _with_params(handler, {"url": url, "lossless": True})
+    if handler.handler_type == RX:
+        _read(handler, RxPlace)
+        return _with_params(handler, {})
+    return handler
+
+
+def listening_port(handlers: Iterable[HandlerSpec]) -> int | None:
+    """Return the port that the rx of *handlers* opens, or None. Raises msgspec.ValidationError."""
+    ports = [(h.handler_id, place) for h in handlers if h.handler_type == RX and (place := _read(h, RxPlace)).port]
+    if len(ports) > 1:
+        raise msgspec.ValidationError(f"{len(ports)} rx handlers open ports: a node's part has one entry")
+    for handler_id, place in ports:
+        logger.info("rx %d opens port %d for frames over HTTP, not %s", handler_id, place.port, place.protocol)
+    port: int | None = ports[0][1].port if ports else None
+    return port
+
+
+def _read(handler: HandlerSpec, kind: Any) -> Any:
+    try:
+        return msgspec.convert(handler.params, kind)
+    except msgspec.ValidationError as error:
+        raise msgspec.ValidationError(f"handler {handler.handler_id}: {error}") from error
+
+
+def _with_params(handler: HandlerSpec, params: dict[str, Any]) -> HandlerSpec:
+    changed: HandlerSpec = _replace(handler, params=params)
+    return changed

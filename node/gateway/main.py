@@ -34,6 +34,7 @@ from node.control import (
     Shutdown,
     Telemetry,
 )
+from node.gateway.ports import EntryPorts
 from node.gateway.server import Server
 from node.gateway.sessions import Sessions
 from node.gateway.sources import Sources
@@ -45,6 +46,7 @@ from node.worker.main import leave_soon, settle
 from wire import packet
 from wire.graph import GraphError
 from wire.packet import Kind, PacketError
+from wire.serving import CannotBind
 
 log = logging.getLogger(__name__)
 
@@ -65,10 +67,12 @@ class Gateway:
         self._inbox = self._channel.inbox(GATEWAY, GATEWAY_DEPTH)
         self.sessions = Sessions(settings, self._channel, self._recorder, self.closing)
         self._sources = Sources(self.sessions, self.closing)
+        self._views = Views(self.sessions, settings.max_frame_bytes, settings.token)
+        self._entry_ports = EntryPorts(listener.getsockname()[0], self._views)
 
     def start(self) -> None:
         """Start all threads but the control thread."""
-        server = Server(self._listener, Views(self.sessions, self._settings.max_frame_bytes, self._settings.token))
+        server = Server(self._listener, self._views)
         self._results = threading.Thread(target=self._receive, name="results", daemon=True)
         self._results.start()
         threading.Thread(target=self._look_after, name="care", daemon=True).start()
@@ -139,6 +143,7 @@ class Gateway:
         elif isinstance(message, SetState):
             self.sessions.set_state(message.session_id, message.state)
         elif isinstance(message, Detach):
+            self._entry_ports.close(message.session_id)
             self.sessions.detach(message.session_id)
         elif isinstance(message, HandlerLost | HandlerGaveUp):
             threading.Thread(target=self._lost, args=(message,), name="lost", daemon=True).start()
@@ -151,7 +156,19 @@ class Gateway:
         except (GraphError, KeyError) as error:
             control.send(self._pipe, Failed(reason=f"session {message.session_id}: {error}", for_good=True))
             return
-        control.send(self._pipe, Attached(session_id=message.session_id, epoch=message.plan.epoch))
+        failure = self._open_port(message)
+        control.send(self._pipe, Attached(session_id=message.session_id, epoch=message.plan.epoch, failure=failure))
+
+    def _open_port(self, message: Attach) -> str | None:
+        """Open the port that the session asks for; returns why that cannot be, or None."""
+        if message.entry_port is None:
+            return None
+        try:
+            self._entry_ports.open(message.session_id, message.entry_port)
+        except CannotBind as error:
+            log.error("session %s: %s", message.session_id, error)
+            return str(error)
+        return None
 
     def _lost(self, message: HandlerLost | HandlerGaveUp) -> None:
         """Tell the entry, here or on its node, that frames must be sent again or fail."""

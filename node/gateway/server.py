@@ -27,7 +27,7 @@ class Server:
     def __init__(self, listener: socket.socket, view: View) -> None:
         self._listener = listener
         self._view = view
-        self._pause = threading.Event()  # never set: something to wait on
+        self._ended = threading.Event()
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
     def serve(self) -> None:
@@ -36,15 +36,22 @@ class Server:
             try:
                 sock, _ = self._listener.accept()
             except OSError as error:
-                if self._listener.fileno() < 0:
+                if self._ended.is_set() or self._listener.fileno() < 0:
                     return
                 log.error("cannot accept a connection: %s", error)  # the peer went away, or no file is left
-                self._pause.wait(ACCEPT_PAUSE_S)
+                self._ended.wait(ACCEPT_PAUSE_S)
                 continue
             if self._places.acquire(blocking=False):
                 self._begin(sock)
             else:
                 refuse(sock)
+
+    def end(self) -> None:
+        """Close the listener; `serve` returns. Connections go on until their peers close them."""
+        self._ended.set()
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that accepts
+        self._listener.close()
 
     def _begin(self, sock: socket.socket) -> None:
         """Give a connection its thread; when the machine has none left it is refused."""

@@ -180,10 +180,7 @@ class Views:
             self._authorize(request)
         match rest:
             case []:
-                self._only(request, "POST")
-                if self._sessions.draining:
-                    raise HttpError(503, "this node is shutting down", retry_after=1.0)
-                post_frame(held, entry, request, connection, self._max_frame)
+                self._frame(held, entry, request, connection)
             case ["results"]:
                 self._only(request, "GET")
                 self._stream(entry, request, connection)
@@ -195,6 +192,20 @@ class Views:
                 self._video(held, entry, connection)
             case _:
                 raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
+
+    def at_port(self, session_id: int, request: Request, connection: Connection) -> None:
+        """Answer *request* at the port that a session of the older protocol has opened. Raises HttpError."""
+        self._authorize(request)
+        if request.path != [""]:
+            raise HttpError(404, "frames are posted to / here")
+        held = self._session(str(session_id))
+        self._frame(held, entry_of(held), request, connection)
+
+    def _frame(self, held: Held, entry: Entry, request: Request, connection: Connection) -> None:
+        self._only(request, "POST")
+        if self._sessions.draining:
+            raise HttpError(503, "this node is shutting down", retry_after=1.0)
+        post_frame(held, entry, request, connection, self._max_frame)
 
     def _one(self, entry: Entry, sequence: int, request: Request, connection: Connection) -> None:
         """One result; waits for it as long as Prefer says."""

@@ -97,7 +97,7 @@ def test_a_tx_without_its_rx_posts_to_the_address_it_names(tmp_path: Path) -> No
     only = (1, [handler(0, 2), handler(1, 0, addr="10.0.0.9", port=93, protocol="udp")], [link(0, 1)])
     write(tmp_path, "old.json", template(only))
     (variant,) = load_services(tmp_path)[0].variants
-    assert variant.handlers[1].params == {"url": "http://10.0.0.9:93/", "protocol": "http"}
+    assert variant.handlers[1].params == {"url": "http://10.0.0.9:93/", "lossless": True}
 
 
 def test_two_that_open_one_port_are_a_fault_of_the_file(tmp_path: Path) -> None:
