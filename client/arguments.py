@@ -44,6 +44,7 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     _add_run(commands, shared)
     explain = commands.add_parser("explain", parents=[shared], help="why a session runs where it runs")
     explain.add_argument("session", type=int, metavar="SESSION", help="its id")
+    _add_looking(commands, shared)
     enroll = commands.add_parser("enroll", parents=[shared], help="make a person known by pictures")
     enroll.add_argument("gallery", metavar="GALLERY", help="its name; `default` is that of services that name none")
     enroll.add_argument("label", metavar="LABEL", help="who it is")
@@ -51,6 +52,15 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     drain = commands.add_parser("drain", parents=[shared], help="move everything away from a node")
     drain.add_argument("node", metavar="NODE", help="its id or name")
     return top
+
+
+def _add_looking(commands: "Commands", shared: argparse.ArgumentParser) -> None:
+    watch = commands.add_parser("watch", parents=[shared], help="a live view of nodes and sessions, or of one session")
+    watch.add_argument("session", type=int, metavar="SESSION", nargs="?", help="its id (default: all)")
+    trace = commands.add_parser("trace", parents=[shared], help="where a frame was, and how long")
+    trace.add_argument("session", type=int, metavar="SESSION", help="its id")
+    trace.add_argument("sequence", type=int, metavar="FRAME", nargs="?", help="its sequence (default: list the latest)")
+    trace.add_argument("--chrome", metavar="FILE", type=Path, help="write it for chrome://tracing or ui.perfetto.dev")
 
 
 def _add_run(commands: "Commands", shared: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `python3 -m client services|nodes|sessions|algorithms|handlers|galleries|run|enroll|explain|drain`.
+"""The command line: `python3 -m client COMMAND`, `--help` lists them.
 
 Exit status: 0 done (`run`: every frame came back ok; `enroll`: every picture was taken), 1 not, 2 wrong usage,
 130 interrupted.
@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from client import arguments, tables
+from client import arguments, tables, waterfall
 from client.coordinator import Coordinator
 from client.enroll import enroll
 from client.errors import ClientError
 from client.run import run
+from client.watch import watch
 
 WIDTH = 160  # columns, where the output is no terminal
 
@@ -48,10 +49,41 @@ def _command(args: argparse.Namespace, token: str | None) -> int:
         session = coordinator.get(f"/sessions/{args.session}")
         events = coordinator.list_of(f"/sessions/{args.session}/events", "events")
         return _show(args, {**session, "events": events}, tables.explanation)
+    if args.command == "watch":
+        return _watch(args, coordinator)
+    if args.command == "trace":
+        return _trace(args, coordinator)
     if args.command == "enroll":
         done = enroll(coordinator, args.gallery, args.label, args.pictures)
         return _show(args, done, tables.enrolled) or int(bool(done["refused"]))
     return _show(args, coordinator.drain(_node_id(coordinator, args.node)), tables.drained)
+
+
+def _watch(args: argparse.Namespace, coordinator: Coordinator) -> int:
+    if args.json:
+        raise arguments.UsageError("watch is for people; `nodes --json` and `sessions --json` give documents")
+    console = _console()
+    watch(coordinator, args.session, console, rounds=None if console.is_terminal else 1)
+    if not console.is_terminal:
+        console.print()  # Live ends without a newline there
+    return 0
+
+
+def _trace(args: argparse.Namespace, coordinator: Coordinator) -> int:
+    frames = f"/sessions/{args.session}/frames"
+    if args.sequence is None:
+        return _show(args, coordinator.get(frames), waterfall.frames)
+    if args.chrome is not None:
+        document = coordinator.get(f"{frames}/{args.sequence}?format=chrome")
+        try:
+            args.chrome.write_bytes(msgspec.json.encode(document))
+        except OSError as error:
+            raise arguments.UsageError(f"--chrome {args.chrome}: {error.strerror}") from error
+    return _show(args, coordinator.get(f"{frames}/{args.sequence}"), waterfall.waterfall)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def _node_id(coordinator: Coordinator, word: str) -> int:
@@ -70,7 +102,7 @@ def _show(args: argparse.Namespace, document: dict[str, Any], table: tables.Show
     if args.json:
         sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
     else:
-        console = Console(width=None if sys.stdout.isatty() else WIDTH)
+        console = _console()
         for part in table(document):
             console.print(part)
     sys.stdout.flush()
