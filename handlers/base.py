@@ -5,7 +5,7 @@ a process of its own. `config/handlers/*.json` names its class as "module:Class"
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -47,7 +47,7 @@ class Context:
     node_id: int = 0
     session_id: int = 0
     handler_id: int = 0
-    allowed_hosts: frozenset[str] = field(default_factory=frozenset)
+    allowed_hosts: frozenset[str] | None = None  # that handlers may reach by URLs (handlers.hosts); None: all
     cache_path: Path | None = None  # for what can be computed again; None: a folder in model_path
 
 

@@ -1,6 +1,7 @@
 """Capture: pictures from a camera, a video file, picture files or a stream."""
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,10 +12,21 @@ import cv2
 import numpy as np
 
 from handlers.base import EndOfSource, FrameError, Params, Range, Source, Unavailable
+from handlers.hosts import check_host
 from handlers.pictures import decode_picture
 from handlers.pixels import scale
 from handlers.resize import target_size
-from handlers.sources import NETWORK_TIMEOUT_MS, Camera, LiveReader, Pace, Pictures, Stream, Video, understand
+from handlers.sources import (
+    FFMPEG_OPTIONS,
+    NETWORK_TIMEOUT_MS,
+    Camera,
+    LiveReader,
+    Pace,
+    Pictures,
+    Stream,
+    Video,
+    understand,
+)
 from handlers.types import Image
 
 PATIENCE_S = 4.0  # how long one read waits for a live source: its caller may have to stop meanwhile
@@ -40,11 +52,13 @@ class CaptureHandler(Source[CaptureParams]):
     stateful = True
 
     def prepare(self) -> None:
-        """Open the source. Raises Unavailable when a file is not there; a live source may come later."""
+        """Open the source. Raises Unavailable for a missing file and a host not allowed; a live one may come later."""
         self._stopped = threading.Event()
         self._live: LiveReader | None = None
         self._capture: cv2.VideoCapture | None = None
         source = understand(self.params.source)
+        if isinstance(source, Stream):
+            check_host(source.url, self.context.allowed_hosts, "capture")
         self._next = self._start(source)
 
     def read(self) -> Image:
@@ -113,6 +127,7 @@ class CaptureHandler(Source[CaptureParams]):
 
 def _stream(stream: Stream) -> Callable[[], cv2.VideoCapture]:
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = FFMPEG_OPTIONS  # of this handler's own process
     return lambda: cv2.VideoCapture(stream.url, cv2.CAP_FFMPEG, limits)
 
 

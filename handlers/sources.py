@@ -25,6 +25,7 @@ STREAM_SCHEMES = {"rtsp", "rtsps", "http", "https"}
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 FIRST_DELAY_S, LAST_DELAY_S = 0.5, 30.0  # between attempts to open a live source
 CATCH_UP_S = 1.0  # a pace that fell behind makes up for at most so much
+FFMPEG_OPTIONS = "rtsp_flags;prefer_tcp|max_redirects;0"  # OpenCV's own wish, and no way to a host not allowed
 NETWORK_TIMEOUT_MS = 5000  # to open a stream, and between its frames
 
 logger = logging.getLogger(__name__)

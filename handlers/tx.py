@@ -19,6 +19,7 @@ import requests
 from handlers.base import Handler, Params, Range, Unavailable
 from handlers.codec import to_part
 from handlers.encode import encode_jpeg
+from handlers.hosts import check_host
 from handlers.types import Box, Boxes, Encoded
 from wire import packet
 from wire.packet import Header, Kind
@@ -167,10 +168,9 @@ class TxHandler(Handler[TxParams]):
         return f"{'status' if response.status_code in RETRY_STATUSES else 'refused with status'} {response.status_code}"
 
 
-def check_url(url: str, allowed_hosts: frozenset[str]) -> None:
-    """Raise Unavailable unless *url* is http(s) and, when *allowed_hosts* names any, to one of them."""
+def check_url(url: str, allowed_hosts: frozenset[str] | None) -> None:
+    """Raise Unavailable unless *url* is http(s) and to one of *allowed_hosts*."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise Unavailable(f"tx needs a url that begins with http:// or https://, not {url!r}")
-    if allowed_hosts and parts.hostname not in allowed_hosts:
-        raise Unavailable(f"tx may not post to {parts.hostname}: allowed are {', '.join(sorted(allowed_hosts))}")
+    check_host(url, allowed_hosts, "tx")

@@ -181,6 +181,7 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
     packet_sample: float = 1.0  # share of frames whose packet_info is kept, 0-1
     token: str | None = None  # bearer token of the data port; None: open (loopback only)
     cpus: list[int] = []  # cores that handlers may use; empty: all
+    allowed_hosts: list[str] = []  # that handlers may reach by URLs, see handlers.hosts
     port_counts: dict[int, tuple[int, int]] = {}  # handler_type -> (inputs, outputs), for wire.graph.Topology
     output_types: dict[int, list[str]] = {}  # handler_type -> type names of its outputs, as in config/handlers
 

@@ -154,6 +154,7 @@ def _agent_settings(
         packet_sample=settings.reporter.packet_sample if settings.reporter.enabled else 0.0,
         token=settings.security.token,
         cpus=node.cpus,
+        allowed_hosts=node.allowed_hosts,
         port_counts=port_counts(specs),
         output_types={s.handler_type: list(s.outputs) for s in specs},
     )

@@ -112,6 +112,16 @@ def _algorithms(text: str, _: Path) -> dict[str, str]:
     return found
 
 
+def _hosts(text: str, _: Path) -> list[str]:
+    hosts = [word.lower() for word in words(text)]
+    for host in hosts:
+        if "/" in host:
+            ipaddress.ip_network(host)  # raises ValueError when an address has bits beside its network's
+        elif host != "*" and not re.fullmatch(r"[a-z0-9_]([a-z0-9_.-]{0,252}[a-z0-9_])?", host):
+            ipaddress.ip_address(host)
+    return hosts
+
+
 def is_loopback(addr: str) -> bool:
     """Return True when nobody outside this machine can reach *addr*."""
     try:
@@ -135,5 +145,6 @@ SHARE = _number(0, 1)
 PATH = Kind("a path; relative ones start at the repository's root", _path)
 URLS = Kind("one or several http://HOST:PORT, separated by commas", _urls)
 WORDS = Kind("words, separated by commas", lambda text, _: words(text))
+HOSTS = Kind("host names, addresses, networks like 10.0.0.0/8, or *; separated by commas", _hosts)
 CORES = Kind("core numbers like 0,2 or 0-3", _cores)
 ALGORITHMS = Kind("lines of NAME = MODULE:CLASS", _algorithms)

@@ -31,6 +31,7 @@ __all__ = [
 
 PROGRAM_ROOT = Path(__file__).resolve().parent.parent
 HIDDEN = "********"
+LOOPBACK = ["127.0.0.0/8", "::1", "localhost"]  # hosts that a node on loopback may reach when its file names none
 
 
 class Section(Struct, frozen=True, kw_only=True):
@@ -89,6 +90,7 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     cost_per_hour: Annotated[float | None, kinds.AMOUNT] = None
     cpus: Annotated[list[int], kinds.CORES] = []  # cores that handlers may use; empty: all
     handler_timeout: Annotated[float, kinds.SECONDS] = 10.0  # no progress for so long: stuck
+    allowed_hosts: Annotated[list[str], kinds.HOSTS] = []  # for tx and capture; empty: LOOPBACK, or none (see _section)
 
 
 class ReporterSettings(Section, frozen=True, kw_only=True):
@@ -179,6 +181,8 @@ def _section(reader: Reader, section: str) -> Section | None:
     name = section.partition(" ")[2].strip() or f"node-{values['node_id']}"
     values["node_name"] = values["node_name"] or name
     values["listen_addr"] = values["listen_addr"] or values["node_addr"]
+    if not values["allowed_hosts"] and kinds.is_loopback(values["listen_addr"]):
+        values["allowed_hosts"] = list(LOOPBACK)
     return NodeSettings(section=section, **values)
 
 

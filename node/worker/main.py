@@ -115,6 +115,7 @@ class Worker:
             node_id=node.node_id,
             session_id=spec.session_id,
             handler_id=spec.handler_id,
+            allowed_hosts=frozenset(node.allowed_hosts),
         )
         return cls(read_params(cls, spec.params), context)
 

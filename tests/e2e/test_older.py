@@ -180,6 +180,8 @@ def test_a_port_is_one_session_s_and_comes_back_with_the_gateway(nodes: tuple[Da
         except requests.ConnectionError:
             return 0
 
+    refused = server.init((RX, {"port": port}), (0, {"addr": "10.0.0.9", "port": port}))
+    assert refused[0] == "Failed" and "10.0.0.9 from this node: add it to allowed_hosts" in refused[1]
     assert server.init((RX, {"port": port}), (DECODE, {})) == ("Succeeded", "")
     result, reason = server.ask("init", session_id=6, blueprint=_rx(port))
     assert (result, f"port {port}" in reason) == ("Failed", True)

@@ -72,6 +72,9 @@ def test_all_faults_come_at_once_each_with_section_key_allowed_and_a_guess(tmp_p
         ("cpus", "4000"),
         ("cpus", "1-0"),
         ("watts_idle", "much"),
+        ("allowed_hosts", "http://a"),
+        ("allowed_hosts", "10.0.0.1/8"),
+        ("allowed_hosts", "a, -b"),
     ],
 )
 def test_a_wrong_value_is_one_fault_that_names_its_key(tmp_path: Path, key: str, value: str) -> None:
@@ -85,6 +88,14 @@ def test_lists_are_read(tmp_path: Path) -> None:
     assert (node.coordinator_url, node.labels, node.cpus) == (["http://a:1", "http://b:2"], ["gpu", "big"], [0])
     settings = read(tmp_path, "[coordinator]\nalgorithms =\n    mine = my.place:Mine\n    two = b:C\n")
     assert settings.coordinator and settings.coordinator.algorithms == {"mine": "my.place:Mine", "two": "b:C"}
+
+
+def test_a_node_on_loopback_reaches_its_own_machine_and_others_what_is_named(tmp_path: Path) -> None:
+    assert read(tmp_path, "[node]\nnode_id=1\n").nodes[0].allowed_hosts == ["127.0.0.0/8", "::1", "localhost"]
+    named = "[node]\nnode_id=1\nallowed_hosts = Camera.lan, 10.0.0.0/8, fd00::/8, *\n"
+    assert read(tmp_path, named).nodes[0].allowed_hosts == ["camera.lan", "10.0.0.0/8", "fd00::/8", "*"]
+    public = "[node]\nnode_id=1\nnode_addr=10.0.0.1\n[security]\ntoken=t\n"
+    assert read(tmp_path, public).nodes[0].allowed_hosts == []
 
 
 def test_the_environment_overrides_the_file(tmp_path: Path) -> None:

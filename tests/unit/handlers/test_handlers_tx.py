@@ -9,10 +9,13 @@ import numpy as np
 import pytest
 
 from handlers.base import Unavailable
+from handlers.codec import from_part
+from handlers.hosts import is_allowed
 from handlers.rx import RxHandler
 from handlers.tx import TxHandler, check_url
 from handlers.types import Box, Boxes, Encoded
 from tests.handler_support import Make
+from wire import packet
 
 
 class Receiver(ThreadingHTTPServer):
@@ -112,8 +115,46 @@ def test_only_web_addresses_are_posted_to(make: Make, url: str) -> None:
 
 def test_hosts_that_are_not_allowed_are_refused() -> None:
     check_url("http://a:1/x", frozenset({"a"}))
-    with pytest.raises(Unavailable, match="may not post to b"):
+    with pytest.raises(Unavailable, match="may not reach b "):
         check_url("http://b:1/x", frozenset({"a"}))
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [
+        ("camera.lan", True),
+        ("Camera.LAN.", True),
+        ("other.lan", False),
+        ("10.1.2.3", True),
+        ("11.1.2.3", False),
+        ("127.0.0.1", False),
+        ("127.1", False),
+        ("2130706433", False),
+        ("::ffff:10.1.2.3", False),
+        ("fd00::5", True),
+        ("192.168.1.5", True),
+        ("192.168.1.6", False),
+        ("", False),
+    ],
+)
+def test_hosts_are_names_addresses_and_networks(host: str, allowed: bool) -> None:
+    """Other ways to write an address, as C libraries read them, are names that nobody has allowed."""
+    assert is_allowed(host, {"camera.lan", "10.0.0.0/8", "fd00::/8", "192.168.1.5"}) is allowed
+    assert is_allowed(host, {"*"}) is bool(host)
+
+
+def test_pixels_and_boxes_travel_exactly_when_they_must(make: Make, receiver: Receiver) -> None:
+    tx = make(TxHandler, url=receiver.url, lossless=True)
+    pixels = np.random.default_rng(3).integers(0, 255, (5, 7, 3), np.uint8)
+    tx.execute(pixels)
+    tx.execute(Boxes([Box("face", 1.0, 1, 2, 3, 4, crop=pixels, crop_x=0, crop_y=0, embedding=np.ones(4))]))
+    tx.execute(Encoded(b"jpeg"))
+    tx.finish()
+    assert [kind for kind, _, _ in receiver.got] == [packet.MEDIA_TYPE, packet.MEDIA_TYPE, "image/jpeg"]
+    image, boxes = (packet.decode(memoryview(body)) for _, body, _ in receiver.got[:2])
+    assert (from_part(image.header.payload, image.buffers) == pixels).all()
+    (box,) = from_part(boxes.header.payload, boxes.buffers)
+    assert (box.crop == pixels).all() and box.embedding.tolist() == [1.0] * 4
 
 
 def test_rx_hands_on_what_it_gets(make: Make) -> None:
