@@ -22,6 +22,7 @@ from coordinator.registry import NodeState, NotRegistered, Registry
 from coordinator.service import Sessions
 from coordinator.sessions import InvalidTransition
 from coordinator.store import StaleEpoch, Store
+from coordinator.watch import Watch
 from wire import database
 from wire.client import ControlClient
 from wire.database import DatabaseAway
@@ -56,15 +57,18 @@ class Coordinator:
         )
         self._placer = Placer(self._parts)
         self._controller = Controller(self._parts, self._placer)
+        self._watch = Watch(registry, self._parts.wake.set)
         self._controller.load()
         self.app = self._make_app(token)
 
     def start(self) -> None:
         """Begin to control."""
         self._controller.start()
+        self._watch.start()
 
     def stop(self) -> None:
         """End in order."""
+        self._watch.stop()
         self._controller.stop()
         self._placer.close()
         self._parts.peers.close()

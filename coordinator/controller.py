@@ -54,6 +54,7 @@ class Controller:
     def stop(self) -> None:
         """End, and leave the lease to others."""
         self._parts.closing.set()
+        self._parts.wake.set()
         self._thread.join(timeout=10)
         try:
             self._parts.store.resign(self._holder)
@@ -64,7 +65,8 @@ class Controller:
         period = self._parts.settings.control_period
         while not self._parts.closing.is_set():
             begun = time.monotonic()
-            self._parts.closing.wait(period)
+            self._parts.wake.wait(period)
+            self._parts.wake.clear()
             if time.monotonic() - begun > period + STALL_S:
                 logger.warning(
                     "this process stood still for %.1f s: nodes are heard again first", time.monotonic() - begun

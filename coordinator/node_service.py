@@ -21,17 +21,19 @@ class Nodes:
 
     def heard(self, node_id: int, beat: Heartbeat) -> HeartbeatAnswer:
         """Note a heartbeat and return what the node should hold. In memory only: it works without the database."""
+        received = time.time()
         if beat.node_id != node_id:
             raise Unprocessable(
                 f"the body is of node {beat.node_id}, the address of node {node_id}", pointer="/node_id"
             )
         try:
-            self._parts.registry.heard(beat, time.monotonic(), time.time())
+            self._parts.registry.heard(beat, time.monotonic(), received)
         except NotRegistered as error:
             raise Forbidden(str(error)) from error
         reported = {s.session_id: s for s in beat.sessions}
         held = [s for s in self._parts.held.all() if node_id in s.plan.used()]
-        return HeartbeatAnswer(sessions=[self._wanted(s, beat, reported.get(s.session_id)) for s in held])
+        wanted = [self._wanted(s, beat, reported.get(s.session_id)) for s in held]
+        return HeartbeatAnswer(sessions=wanted, received=received, answered=time.time())
 
     def all(self) -> list[Json]:
         """Return all nodes, heard or named by a file, by id."""

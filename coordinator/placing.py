@@ -54,6 +54,7 @@ class Parts:
     held: Held = field(default_factory=Held)
     locks: Locks = field(default_factory=Locks)
     closing: threading.Event = field(default_factory=threading.Event)
+    wake: threading.Event = field(default_factory=threading.Event)  # the controller shall look at once
 
 
 class Placer:

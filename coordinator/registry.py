@@ -40,6 +40,8 @@ class Registry:
         self._entries: dict[int, _Entry] = {}
         self.books = LastBooks()
         self._lock = threading.Lock()
+        self._doubtful: set[int] = set()  # nodes that others could not reach
+        self.doubts = threading.Event()  # set when there are new ones
 
     def heard(self, beat: Heartbeat, mono: float, wall: float) -> None:
         """Note a heartbeat. Raises NotRegistered."""
@@ -51,6 +53,8 @@ class Registry:
             record = NodeRecord(node_id=beat.node_id, heartbeat=beat, last_seen=wall, cordoned=cordoned)
             self._entries[beat.node_id] = _Entry(record, mono, down=beat.leaving)
         self.books.hear(beat)
+        if beat.unreachable:
+            self.doubt(beat.unreachable)
 
     def merge(self, records: Iterable[NodeRecord], mono: float) -> None:
         """Take what the database knows and this process has not heard: of its former life, or of another process."""
@@ -77,6 +81,32 @@ class Registry:
             for entry in late:
                 entry.down = True
             return [e.record.node_id for e in late]
+
+    def doubt(self, node_ids: Iterable[int]) -> None:
+        """Somebody could not reach these nodes: they are worth a look."""
+        with self._lock:
+            self._doubtful |= set(node_ids)
+        self.doubts.set()
+
+    def doubtful(self, mono: float, late: float) -> list[tuple[int, str, float]]:
+        """Return node_id, control URL and when it was heard (s) of the nodes, not down, that others could not reach
+        since the last call, or that have not been heard for *late* seconds.
+        """
+        with self._lock:
+            doubtful, self._doubtful = self._doubtful, set()
+            return [
+                (n, e.record.heartbeat.control_url, e.heard)
+                for n, e in self._entries.items()
+                if not e.down and (n in doubtful or mono - e.heard > late)
+            ]
+
+    def call_down(self, node_id: int, heard: float) -> bool:
+        """Call a node down unless it was heard after *heard*; returns whether it is news."""
+        with self._lock:
+            entry = self._entries[node_id]
+            news = not entry.down and entry.heard == heard
+            entry.down = entry.down or news
+            return news
 
     def set_cordon(self, node_id: int, cordon: Cordon) -> None:
         """Change whether the node takes new handlers. Raises NotRegistered."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from node import older
 from node.agent import Agent, AgentSettings
 from node.catalogue import Catalogue
+from node.clock import Offset
 from node.control import ChildSettings
 from node.control_server import ControlServer
 from node.galleries import Galleries, Key
@@ -103,7 +104,8 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
 
     reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(agent))
     galleries = _galleries(node, folder, token, lambda: [(s, slot.handler_id) for s, slot in agent.slots()])
-    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, Sink(reporter), galleries)
+    sink = Sink(reporter)
+    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, sink, galleries)
     reporter.start()
     stack.callback(reporter.stop)
     galleries.start()
@@ -119,7 +121,7 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     server = ControlServer(sockets.control, make_app(agent, catalogue, host, token=token))
     server.begin()
     stack.callback(server.end)
-    composer = Composer(node, sockets, boot_id, agent, catalogue, reporter)
+    composer = Composer(node, sockets, boot_id, agent, catalogue, reporter, sink)
     _start_heartbeat(stack, node, token, agent, composer)
     return Daemon(agent, f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
 
@@ -188,9 +190,10 @@ class Composer:
     agent: Agent
     catalogue: Catalogue
     reporter: Reporter
+    sink: Sink
 
-    def __call__(self, *, leaving: bool = False) -> Heartbeat:
-        """Return what this node is and holds just now."""
+    def __call__(self, clock: Offset | None = None, *, leaving: bool = False) -> Heartbeat:
+        """Return what this node is and holds just now; clock: how far it is from the coordinator's."""
         node = self.node
         return Heartbeat(
             node_id=node.node_id,
@@ -206,6 +209,9 @@ class Composer:
             sessions=self.agent.sessions(),
             timestamp=time.time(),
             leaving=leaving,
+            unreachable=self.sink.unreachable(),
+            clock_offset_ms=clock.offset_ms if clock else None,
+            clock_error_ms=clock.error_ms if clock else None,
             cost_per_hour=node.cost_per_hour,
             watts_idle=node.watts_idle,
             watts_busy=node.watts_busy,
@@ -214,5 +220,6 @@ class Composer:
 
 def _start_heartbeat(stack: ExitStack, node: NodeSettings, token: str | None, agent: Agent, composer: Composer) -> None:
     beat = HeartbeatThread(node.coordinator_url, ControlClient(token), composer, Convergence(agent))
+    composer.sink.hurry = beat.hurry
     beat.start()
     stack.callback(lambda: beat.stop(composer(leaving=True)))

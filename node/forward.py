@@ -133,6 +133,7 @@ class Forwarder:
             status, headers = hop.post(path, pieces)
         except Disconnected as error:
             log.debug("hop to node %s: %s", node_id, error)
+            self._recorder.unreachable(node_id)
             return None
         last = headers.get(DONE_HEADER, "")
         if last.isascii() and last.isdigit():

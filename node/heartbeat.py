@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from node.agent import Agent
+from node.clock import ClockFilter, Offset
 from node.sessions import SessionError, Step, Strangers, converge
 from wire.client import ControlClient, PeerAway, PeerError
 from wire.messages import Heartbeat, HeartbeatAnswer, NodeSession, WantedSession
@@ -20,6 +21,7 @@ from wire.messages import Heartbeat, HeartbeatAnswer, NodeSession, WantedSession
 logger = logging.getLogger(__name__)
 
 PERIOD_S = 1.0
+LEAST_S = 0.1  # between two heartbeats, whatever the hurry
 TIMEOUT_S = 2.0
 CONVERGE_THREADS = 4
 RETRY_S = 5.0  # after a failed step for a session
@@ -97,7 +99,11 @@ class HeartbeatThread:
     """Sends heartbeats to the first coordinator that answers."""
 
     def __init__(
-        self, urls: Sequence[str], client: ControlClient, compose: Callable[[], Heartbeat], convergence: Convergence
+        self,
+        urls: Sequence[str],
+        client: ControlClient,
+        compose: Callable[[Offset | None], Heartbeat],
+        convergence: Convergence,
     ) -> None:
         self._urls = [u.rstrip("/") for u in urls]
         self._client = client
@@ -105,15 +111,26 @@ class HeartbeatThread:
         self._convergence = convergence
         self._current = 0  # index of the URL that answered last
         self._away = False
+        self._clock = ClockFilter()
         self._stopped = threading.Event()
+        self._due = threading.Event()  # a heartbeat shall go now
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def hurry(self) -> None:
+        """Send a heartbeat now: there is news that should not wait."""
+        self._due.set()
+
+    def clock(self) -> Offset | None:
+        """Return how far our clock is from the coordinator's."""
+        return self._clock.offset(time.monotonic())
+
     def stop(self, farewell: Heartbeat | None) -> None:
         """End the thread; tell the coordinator with *farewell* that the node leaves."""
         self._stopped.set()
+        self._due.set()
         if self._thread.ident:
             self._thread.join(2 * TIMEOUT_S)
         self._convergence.stop()
@@ -121,18 +138,20 @@ class HeartbeatThread:
             self._ask(farewell)
 
     def _run(self) -> None:
-        wait = 0.0
-        while not self._stopped.wait(wait):
+        while not self._stopped.is_set():
+            self._due.clear()
             began = time.monotonic()
             try:
                 self._beat(began)
             except Exception:
                 logger.exception("heartbeat broke")
-            wait = max(0.05, PERIOD_S - (time.monotonic() - began))
+            spent = time.monotonic() - began
+            self._stopped.wait(LEAST_S)
+            self._due.wait(max(0.0, PERIOD_S - LEAST_S - spent))
         self._client.close()
 
     def _beat(self, now: float) -> None:
-        answer = self._ask(self._compose())
+        answer = self._ask(self._compose(self.clock()))
         if answer is None:
             self._convergence.nothing_heard()
         elif not self._stopped.is_set():
@@ -145,11 +164,18 @@ class HeartbeatThread:
             index = (self._current + turn) % len(self._urls)
             try:
                 url = f"{self._urls[index]}/nodes/{heartbeat.node_id}/heartbeat"
-                answer = msgspec.json.decode(self._client.post(url, heartbeat, TIMEOUT_S), type=HeartbeatAnswer)
+                sent, began = time.time(), time.monotonic()
+                body = self._client.post(url, heartbeat, TIMEOUT_S)
+                heard = sent + time.monotonic() - began  # a clock that is set meanwhile does not matter
+                answer = msgspec.json.decode(body, type=HeartbeatAnswer)
             except (PeerAway, PeerError, msgspec.DecodeError) as error:
                 faults.append(str(error))
                 continue
+            if index != self._current:
+                self._clock = ClockFilter()
             self._current = index
+            if answer.received is not None and answer.answered is not None:
+                self._clock.note(sent, answer.received, answer.answered, heard, time.monotonic())
             self._note(away=False, why=self._urls[index])
             return answer
         self._note(away=True, why="; ".join(faults))

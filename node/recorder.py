@@ -17,6 +17,7 @@ class Recorder:
         self._packets: list[PacketInfo] = []
         self._lost = 0
         self._links: dict[int, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        self._unreachable: set[int] = set()
         self._frames = 0
         self._service_ms = 0.0
         self.queue_size = 0
@@ -48,6 +49,10 @@ class Recorder:
         link[1] += size
         link[2] += seconds * 1000
 
+    def unreachable(self, node_id: int) -> None:
+        """Note that a node took no connection."""
+        self._unreachable.add(node_id)
+
     def take(self) -> Telemetry | None:
         """Return what has come since the last call, or None."""
         packets, self._packets = self._packets, []
@@ -55,12 +60,14 @@ class Recorder:
         frames, self._frames = self._frames, 0
         service, self._service_ms = self._service_ms, 0.0
         lost, self._lost = self._lost, 0
-        if not (packets or links or frames or lost):
+        unreachable, self._unreachable = self._unreachable, set()
+        if not (packets or links or frames or lost or unreachable):
             return None
         return Telemetry(
             packets=packets,
             packets_lost=lost,
             links=[LinkStats(n, int(f), int(b), ms) for n, (f, b, ms) in list(links.items())],
+            unreachable=sorted(unreachable),
             frames=frames,
             service_ms=service,
             queue_size=self.queue_size,

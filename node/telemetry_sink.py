@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from node.control import LinkStats, Telemetry
@@ -24,7 +25,9 @@ class Sink:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._lock = threading.Lock()
+        self._unreachable: set[int] = set()
         self.lost = 0
+        self.hurry: Callable[[], None] = lambda: None  # called when a node proves unreachable
 
     def take(self, telemetry: Telemetry) -> None:
         """Hand over the rows of *telemetry*."""
@@ -32,7 +35,17 @@ class Sink:
             self._receiver.packets(telemetry.packets)
         if telemetry.links:
             self._receiver.links(telemetry.links)
+        if telemetry.unreachable:
+            with self._lock:
+                self._unreachable.update(telemetry.unreachable)
+            self.hurry()
         if telemetry.packets_lost:
             with self._lock:
                 self.lost += telemetry.packets_lost
             logger.warning("%d packet events were left out: too many in a period", telemetry.packets_lost)
+
+    def unreachable(self) -> list[int]:
+        """Return the nodes that took no connection since the last call."""
+        with self._lock:
+            found, self._unreachable = sorted(self._unreachable), set()
+            return found

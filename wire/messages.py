@@ -104,12 +104,21 @@ class Running(StrEnum):
     PREPARING, INITIALIZED, RUNNING, STOPPED, FAILED = "preparing", "initialized", "running", "stopped", "failed"
 
 
+ENTRY_PLACE = "entry"  # where a frame was dropped that no handler ended
+
+
+def handler_place(handler_id: int) -> str:
+    """Return how the books call a handler as the place of a drop."""
+    return f"handler {handler_id}"
+
+
 class Books(Body, frozen=True, kw_only=True):
     """A session's accounts: frames_in = delivered + sum(dropped) + in_flight, always."""
 
     frames_in: int = 0
     delivered: int = 0
     dropped: dict[str, int] = {}  # reason -> frames
+    dropped_at: dict[str, dict[str, int]] = {}  # the same by place: "entry" or "handler <id>" -> reason -> frames
     in_flight: int = 0
     resent: int = 0
     next_sequence: int = 0
@@ -194,9 +203,12 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     sessions: list[NodeSession] = []
     timestamp: float  # s since the epoch, by the node's clock
     leaving: bool = False  # the agent is shutting down in order
+    unreachable: list[Id] = []  # nodes that took no connection from this one since its last heartbeat
     cost_per_hour: float | None = None  # of the whole node, as its operator counts
     watts_idle: float | None = None
     watts_busy: float | None = None
+    clock_offset_ms: float | None = None  # the node's clock minus the coordinator's
+    clock_error_ms: float | None = None  # by how much that may be wrong
 
 
 class WantedSession(Body, frozen=True, kw_only=True):
@@ -212,6 +224,8 @@ class HeartbeatAnswer(Body, frozen=True, kw_only=True):
     """The sessions that a node should hold; it ends others after 10 s."""
 
     sessions: list[WantedSession] = []
+    received: float | None = None  # s since the epoch, by the coordinator's clock: when the heartbeat came,
+    answered: float | None = None  # and when this answer left
 
 
 # --- coordinator: POST /sessions ----------------------------------------------------------------------
