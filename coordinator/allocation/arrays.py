@@ -1,6 +1,7 @@
 """The nodes of a snapshot as arrays, one element per node in the order of node_ids: what numpy computes with."""
 
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,12 @@ class Nodes:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def under(self, utilisation: Floats) -> "Nodes":
+        """Return the same nodes with other loads (0-1 and above); their views stay as they are."""
+        other = copy(self)
+        other.utilisation = utilisation
+        return other
 
     def available(self, handler_type: int) -> Bools:
         """Return for each node whether that type runs there."""

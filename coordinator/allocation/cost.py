@@ -6,6 +6,7 @@ latency = the longest path from the entry node through every handler that each f
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,17 @@ class CostModel:
         self.times = ServiceTimes(self.nodes, snapshot)
         self.links = LinkCosts(self.nodes, snapshot)
         self.priced = priced(snapshot)
+        self._load()
+
+    def under(self, utilisation: Floats) -> "CostModel":
+        """Return the same model with other loads on the nodes (0-1 and above, one per node)."""
+        other = copy(self)
+        other.nodes = self.nodes.under(utilisation)
+        other._load()
+        return other
+
+    def _load(self) -> None:
+        """Take what follows from the nodes' loads."""
         self.stretch: Floats = core_stretch(self.nodes.utilisation, self.nodes.cpus)
         self.free_cores: Floats = self.nodes.cpus * np.maximum(1 - self.nodes.utilisation, LEAST_FREE)
         self._handlers: dict[Work, HandlerCost] = {}

@@ -1,0 +1,250 @@
+"""May a new session come in? Not where it would break what running ones of its priority or a higher one were promised.
+
+Pure. Promises are the bounds of the objectives, predicted with and without the newcomer: only what holds without it
+and breaks with it counts. A node that its known load would fill (1 or more of all cores) counts too, promise or not.
+Order of trying: where promises hold; then other nodes; then the request's other variants; then 507 with what would fit.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from coordinator.allocation.base import Decision, Predicted, Request, Snapshot, Unplaceable, Variant, work
+from coordinator.allocation.cost import always_run, model
+from coordinator.allocation.decide import missed
+from coordinator.allocation.loads import Cores, Loads, Promise, cores
+from coordinator.allocation.predict import predict
+
+Decide = Callable[[Request, Snapshot], Decision]  # raises Unplaceable
+
+TRIES = 4  # nodes, one after the other, that the newcomer is kept away from
+STEPS = 7  # of halving, until the frames/s that would fit are known
+
+replace = msgspec.structs.replace
+
+
+class Break(Struct, frozen=True, kw_only=True):
+    """What the newcomer would do to a running session, or to a node that sessions share."""
+
+    session_ids: tuple[int, ...]
+    priority: int  # the highest of theirs
+    node_ids: tuple[int, ...]  # where they meet
+    why: str
+
+
+class Fit(Struct, frozen=True, kw_only=True):
+    """What could be had instead."""
+
+    variant: str
+    max_fps: float
+    node_ids: tuple[int, ...]
+
+
+class Admitted(Struct, frozen=True, kw_only=True):
+    """A decision that may be carried out, and whom of a lower priority it hurts."""
+
+    decision: Decision
+    displaced: tuple[Break, ...] = ()
+
+
+class Refused(Unplaceable):
+    """It would break promises; says which, and what would fit."""
+
+    def __init__(self, breaks: tuple[Break, ...], fits: tuple[Fit, ...], reasons: Mapping[int, str]) -> None:
+        said = "; ".join(b.why for b in breaks)
+        super().__init__(f"it would break what running sessions were promised: {said}. {_fits(fits)}", reasons)
+        self.breaks, self.fits = breaks, fits
+
+
+def admit(
+    decide: Decide,
+    request: Request,
+    snapshot: Snapshot,
+    promises: Iterable[Promise],
+    priority: int = 0,
+    others: Sequence[Variant] = (),
+) -> Admitted:
+    """Return a decision for *request* that breaks no promise of *priority* or above. Raises Refused, Unplaceable.
+
+    others: variants of the service that were not asked for; a refusal says whether one of them would fit.
+    """
+    gate = _Gate(decide, Loads(snapshot, promises), priority)
+    try:
+        return gate.admit(request)
+    except Refused as refused:
+        fits = tuple(gate.fits(replace(request, variants=(*request.variants, *others))))
+        raise Refused(refused.breaks, fits, refused.reasons) from None
+
+
+def breaks(decision: Decision, request: Request, loads: Loads) -> list[Break]:
+    """Return what *decision* would break, of any priority. Without a known rate (`min_fps`) nothing is foreseen."""
+    more = cores(decision.variant, decision.placement, request.rate or 0.0, loads.snapshot)
+    if not more:
+        return []
+    found = [_broken(p, loads, more) for p in loads.promises.values() if p.placement.used() & more.keys()]
+    return [b for b in found if b is not None] + _overloaded(loads, more)
+
+
+class _Gate:
+    def __init__(self, decide: Decide, loads: Loads, priority: int) -> None:
+        self._decide, self._loads, self._priority = decide, loads, priority
+        lower = {i for i, p in loads.promises.items() if p.priority < priority}
+        self._world = loads.under(without=lower)  # what those of a lower priority have is the newcomer's to take
+        self._empty = loads.under(without=loads.promises.keys())
+
+    def admit(self, request: Request) -> Admitted:
+        """Return the first that breaks nothing. Raises Refused, Unplaceable."""
+        first: Refused | None = None
+        for one in self._alternatives(request):
+            try:
+                return self._admit(one)
+            except Refused as refused:
+                first = first or refused
+            except Unplaceable:
+                if first is None:
+                    raise
+        if first is None:
+            raise Unplaceable("no variant of the service meets the objective", {})
+        raise first
+
+    def fits(self, request: Request) -> Iterable[Fit]:
+        """Yield what could be had: each variant at the highest rate that fits."""
+        for variant in request.variants:
+            found = self._highest(replace(request, variants=(variant,), explain=False))
+            if found is not None:
+                yield found
+
+    def _alternatives(self, request: Request) -> Iterable[Request]:
+        yield request
+        if len(request.variants) > 1:
+            for variant in request.variants:
+                yield replace(request, variants=(variant,))
+
+    def _admit(self, request: Request) -> Admitted:
+        avoid: dict[int, str] = {}
+        seen: list[Break] = []
+        for _ in range(TRIES):
+            try:
+                decision = self._decide(request, _avoiding(self._world, avoid))
+            except Unplaceable as error:
+                seen = seen or self._would_break(request)
+                if not seen:
+                    raise
+                raise Refused(tuple(seen), (), error.reasons | avoid) from error
+            found = breaks(decision, request, self._loads)
+            wrong = [b for b in found if b.priority >= self._priority]
+            if not wrong:
+                return Admitted(decision=decision, displaced=tuple(found))
+            seen = seen or wrong
+            avoid |= {n: b.why for b in wrong for n in b.node_ids}
+        raise Refused(tuple(seen), (), avoid)
+
+    def _would_break(self, request: Request) -> list[Break]:
+        """Return what *request* would break where it would go if the others were not there; nothing when that is no
+        help either.
+        """
+        try:
+            decision = self._decide(replace(request, explain=False), self._empty)
+        except Unplaceable:
+            return []
+        return [b for b in breaks(decision, request, self._loads) if b.priority >= self._priority]
+
+    def _highest(self, request: Request) -> Fit | None:
+        """Return the highest rate (frames/s), up to the one asked for, at which *request* breaks nothing."""
+        if request.rate is None:
+            return None
+        low, high, best = 0.0, request.rate, None
+        for step in range(STEPS):
+            rate = (low + high) / 2 if step else high
+            try:
+                objective = replace(request.objective, min_fps=rate)
+                decision = self._admit(replace(request, objective=objective, rate=rate)).decision
+            except Unplaceable:
+                high = rate
+                continue
+            used = tuple(sorted(decision.placement.used()))
+            best = Fit(variant=decision.variant.variant_name, max_fps=_rounded_down(rate), node_ids=used)
+            low = rate
+            if low == high:
+                break
+        return best
+
+
+def _broken(promise: Promise, loads: Loads, more: Cores) -> Break | None:
+    """Return which bound of a running session holds without *more* load and not with it."""
+    if promise.objective.max_latency_ms is None and promise.objective.min_fps is None:
+        return None
+    if not all(n in loads.snapshot.nodes for n in promise.placement.used()):
+        return None  # it has lost a node: its promise is broken already
+    own = {promise.session_id}
+    usual = loads.under(without=own)
+    before = _predicted(promise, usual, usual)
+    after = _predicted(promise, loads.under(without=own, more=more), usual)
+    fault = missed(promise.objective, after)
+    if fault is None or missed(promise.objective, before) is not None:
+        return None
+    return Break(
+        session_ids=(promise.session_id,),
+        priority=promise.priority,
+        node_ids=tuple(sorted(promise.placement.used() & more.keys())),
+        why=f"session {promise.session_id} (priority {promise.priority}): {_now(promise, before, after)}, {fault}",
+    )
+
+
+def _predicted(promise: Promise, world: Snapshot, usual: Snapshot) -> Predicted:
+    """Return what the session gets in *world*. Times measured in the *usual* world have the waiting there in them."""
+    rate = promise.objective.min_fps
+    request = Request(service="", variants=(promise.variant,), objective=promise.objective, rate=rate)
+    found = predict(promise.variant, promise.placement, world, request)
+    costs, before, more = model(world), model(usual), 0.0
+    for handler_id in always_run(promise.variant):
+        cost = costs.handler(work(promise.variant.topology.handlers[handler_id]))
+        nodes = [costs.nodes.index[n] for n in promise.placement.nodes[handler_id]]
+        grown = (float(cost.confidence[n] * cost.ms[n] * (costs.stretch[n] - before.stretch[n])) for n in nodes)
+        more += sum(grown) / len(nodes)
+    return replace(found, latency_ms=found.latency_ms + more, wait_ms=found.wait_ms + more)
+
+
+def _overloaded(loads: Loads, more: Cores) -> list[Break]:
+    """Return the nodes with running sessions that *more* fills: all cores busy by what is known."""
+    before, after = loads.utilisation(), loads.utilisation(more=more)
+    found = []
+    for n in sorted(more):
+        there = [i for i, kept in loads.kept.items() if kept.get(n)]
+        if there and loads.at(before, n) < 1 <= loads.at(after, n):
+            priority = max(loads.promises[i].priority for i in there)
+            words = f"node {n} would be {loads.at(after, n):.0%} busy instead of {loads.at(before, n):.0%}"
+            ids = ", ".join(map(str, there))
+            why = f"{words}, and session{'s' if len(there) > 1 else ''} {ids} (priority {priority}) run there"
+            found.append(Break(session_ids=tuple(there), priority=priority, node_ids=(n,), why=why))
+    return found
+
+
+def _avoiding(world: Snapshot, avoid: Mapping[int, str]) -> Snapshot:
+    if not avoid:
+        return world
+    nodes = {n: replace(v, refuses=v.refuses or avoid.get(n)) if n in avoid else v for n, v in world.nodes.items()}
+    return replace(world, nodes=nodes)
+
+
+def _now(promise: Promise, before: Predicted, after: Predicted) -> str:
+    """Return what it has now of what would break."""
+    bound = promise.objective.max_latency_ms
+    if bound is not None and after.latency_ms > bound:
+        return f"{before.latency_ms:.0f} ms now"
+    return f"{before.fps or 0:.1f} frames/s now"
+
+
+def _fits(fits: tuple[Fit, ...]) -> str:
+    if not fits:
+        return "Nothing smaller of this service would fit either; a higher `priority` would be let in."
+    said = [
+        f"variant {f.variant} at up to {f.max_fps:g} frames/s on node {', '.join(map(str, f.node_ids))}" for f in fits
+    ]
+    return f"This would fit: {'; '.join(said)}. A higher `priority` would be let in."
+
+
+def _rounded_down(rate: float) -> float:
+    digits = 10 if rate >= 1 else 100
+    return int(rate * digits) / digits

@@ -1,0 +1,95 @@
+"""Who takes how much of which node, by the rates that are known; and the snapshot as it would be under other loads.
+
+A session takes rate x service time cores on each of its nodes. Its rate is what it was promised (`min_fps`) or, when
+that is more, what is measured; without either it counts as nothing. What a node is busy with beyond its sessions'
+measured part is its background.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from coordinator.allocation.arrays import Floats
+from coordinator.allocation.base import Placement, Snapshot, Variant, work
+from coordinator.allocation.cost import always_run, model
+from wire.messages import Objective
+
+Cores = Mapping[int, float]  # node_id -> cores kept busy
+
+replace = msgspec.structs.replace
+
+
+class Promise(Struct, frozen=True, kw_only=True):
+    """A running session: where it is, what it was promised, and its rate as measured (frames/s)."""
+
+    session_id: int
+    variant: Variant
+    placement: Placement
+    objective: Objective = Objective()
+    priority: int = 0
+    fps: float | None = None
+
+    @property
+    def rate(self) -> float:
+        """Frames/s that are kept free for it."""
+        return max(self.objective.min_fps or 0.0, self.fps or 0.0)
+
+
+def cores(variant: Variant, placement: Placement, rate: float, snapshot: Snapshot) -> dict[int, float]:
+    """Return the cores that *rate* frames/s keep busy, by the handlers that every frame passes."""
+    busy: dict[int, float] = {}
+    if rate <= 0:
+        return busy
+    costs = model(snapshot)
+    for handler_id in always_run(variant):
+        nodes = placement.nodes[handler_id]
+        ms = costs.handler(work(variant.topology.handlers[handler_id])).ms
+        for n in nodes:
+            if n in costs.nodes.index:
+                busy[n] = busy.get(n, 0.0) + rate * float(ms[costs.nodes.index[n]]) / 1000 / len(nodes)
+    return busy
+
+
+class Loads:
+    """The loads of a snapshot, split: each session's, and each node's background."""
+
+    def __init__(self, snapshot: Snapshot, promises: Iterable[Promise]) -> None:
+        self.snapshot = snapshot
+        self.promises = {p.session_id: p for p in promises}
+        self._nodes = model(snapshot).nodes
+        self.kept = {i: cores(p.variant, p.placement, p.rate, snapshot) for i, p in self.promises.items()}
+        measured = np.zeros(len(self._nodes))
+        for promise in self.promises.values():
+            self._add(measured, cores(promise.variant, promise.placement, promise.fps or 0.0, snapshot))
+        self._background: Floats = np.maximum(0.0, self._nodes.utilisation * self._nodes.cpus - measured)
+
+    def utilisation(self, without: Collection[int] = (), more: Cores | None = None) -> Floats:
+        """Return each node's load (0-1, and above when more is kept than there is); *without*: sessions left out."""
+        busy = self._background.copy()
+        for session_id, kept in self.kept.items():
+            if session_id not in without:
+                self._add(busy, kept)
+        self._add(busy, more or {})
+        return busy / self._nodes.cpus
+
+    def under(self, without: Collection[int] = (), more: Cores | None = None) -> Snapshot:
+        """Return the snapshot with those loads; its cost model is ready."""
+        utilisation = self.utilisation(without, more)
+        views = dict(self.snapshot.nodes)
+        for i in np.flatnonzero(np.abs(utilisation - self._nodes.utilisation) > 1e-9).tolist():
+            view = self._nodes.views[i]
+            views[view.node_id] = replace(view, cpu_util=100 * float(utilisation[i]))
+        other = replace(self.snapshot, nodes=views)
+        other.__dict__["cost_model"] = model(self.snapshot).under(utilisation)
+        return other
+
+    def at(self, utilisation: Floats, node_id: int) -> float:
+        """Return one node's part of what utilisation() gave."""
+        return float(utilisation[self._nodes.index[node_id]])
+
+    def _add(self, busy: Floats, more: Cores) -> None:
+        for node_id, count in more.items():
+            if node_id in self._nodes.index:
+                busy[self._nodes.index[node_id]] += count
