@@ -5,9 +5,10 @@ heartbeats ─▶ LastBooks, by the life (boot) of the node ─▶ carried(): th
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from coordinator.records import Planned, replace
-from wire.messages import Books, Heartbeat
+from wire.messages import ENTRY_PLACE, Books, Heartbeat
 
 GAP = 1_000_000  # a new entry's numbers begin so much higher: the lost one had given more than it could report
 MAX_LIVES = 10_000  # (session, boot) pairs that are remembered
@@ -56,20 +57,33 @@ def closed(books: Books, reason: str) -> Books:
     """Return *books* with the frames in flight dropped by *reason*."""
     if not books.in_flight:
         return books
-    dropped = books.dropped | {reason: books.dropped.get(reason, 0) + books.in_flight}
-    return replace(books, dropped=dropped, in_flight=0)
+    open_ones = {reason: books.in_flight}
+    return replace(
+        books,
+        dropped=_sum(books.dropped, open_ones),
+        dropped_at=_sums(books.dropped_at, {ENTRY_PLACE: open_ones}),
+        in_flight=0,
+    )
 
 
 def total(past: Books | None, now: Books | None) -> Books | None:
     """Return the sum of both."""
     if past is None or now is None:
         return now or past
-    reasons = [*past.dropped, *(r for r in now.dropped if r not in past.dropped)]
     return Books(
         frames_in=past.frames_in + now.frames_in,
         delivered=past.delivered + now.delivered,
-        dropped={r: past.dropped.get(r, 0) + now.dropped.get(r, 0) for r in reasons},
+        dropped=_sum(past.dropped, now.dropped),
+        dropped_at=_sums(past.dropped_at, now.dropped_at),
         in_flight=past.in_flight + now.in_flight,
         resent=past.resent + now.resent,
         next_sequence=max(past.next_sequence, now.next_sequence),
     )
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in [*one, *(k for k in other if k not in one)]}
+
+
+def _sums(one: Mapping[str, Mapping[str, int]], other: Mapping[str, Mapping[str, int]]) -> dict[str, dict[str, int]]:
+    return {key: _sum(one.get(key, {}), other.get(key, {})) for key in [*one, *(k for k in other if k not in one)]}

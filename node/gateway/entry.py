@@ -1,22 +1,25 @@
-"""The entry of one session: numbers frames, keeps them until their results are there, hands results out.
+"""The entry of one session: admits frames, numbers them, keeps them until their results are there.
 
     connection threads ── admit ─▶ window ── open ─▶ dispatch ─▶ first handler (inbox or hop)
-    inbox thread       ── report ─▶ window ─▶ kept results ─▶ waiting threads, streams, video
+    inbox thread       ── report ─▶ window ─▶ outcomes ─▶ waiting threads, streams, video
+    care thread        ── what is overdue, or was lost with a handler ─▶ dispatch
 
-One lock guards window, books and kept results; dispatching has a lock of its own, so that frames leave in the order
-of their sequence. Bounds: `window` open frames; kept results as results.Kept says; live: one waiting frame.
+One lock (of the outcomes) guards window, books and kept results; dispatching has a lock of its own, so that frames
+leave in the order of their sequence. Bounds: `window` open frames; kept results as results.Kept says; live: one
+waiting frame.
 """
 
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from node.forward import Forwarder
-from node.gateway.books import BooksFile
-from node.gateway.results import Exit, Heading, Kept, Piece, Result, compose, failure, piece_of
+from node.gateway.care import Care
+from node.gateway.index import Key
+from node.gateway.outcomes import Outcomes
+from node.gateway.results import Exit, Heading, Piece, Result, compose, failure, piece_of
 from node.gateway.window import Content, OpenFrame, Ticket, Window
 from node.routing import Target, replicas_of, targets_of
 from wire import packet
@@ -26,22 +29,17 @@ from wire.packet import Header, Packet, PacketError, Span
 
 log = logging.getLogger(__name__)
 
-RESEND_S, DROP_S = 15.0, 60.0  # without a result: send again, then give up
-MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
-Key = tuple[str, str]  # a client's own name and number of a frame
-RECENT = 512  # results that the latency figures are made of
-
 
 class Dropped(Exception):
     """A newer frame took this one's place (live)."""
 
     def __init__(self, result: Result) -> None:
-        super().__init__(result.body.get("reason", ""))
+        super().__init__(result.reason or "")
         self.result = result
 
 
 class Ended(Exception):
-    """The session ended here while the frame waited."""
+    """The session ended here, or went elsewhere, while the frame waited."""
 
 
 class Repeated(Exception):
@@ -65,19 +63,14 @@ class Entry:
     ) -> None:
         self.session_id = session_id
         self._ports = ports
-        self._lock = threading.RLock()
-        self._changed = threading.Condition(self._lock)
-        self._dispatching = threading.RLock()
-        self._books = BooksFile(books_path, plan.entry.first_sequence)
-        self._books_path = books_path
         self._window = Window(plan.window, plan.delivery)
-        self._kept = Kept()
-        self._waiters: dict[int, threading.Event] = {}
-        self._latencies: deque[float] = deque(maxlen=RECENT)
-        self._finishes: deque[float] = deque(maxlen=RECENT)
+        self.outcomes = Outcomes(self._window, books_path, plan.entry.first_sequence)
+        self._lock = self.outcomes.lock
+        self.dispatching = threading.RLock()  # frames are numbered and sent under it, so that they leave in order
+        self.care = Care(self._window, self.outcomes, self, self._heading)
         self._watchers = 0
         self._closed = False
-        self.source_ended = False
+        self.leaving = False  # another node becomes the entry
         self.sender = sender(lambda: self.plan)
         self._set_plan(plan)
 
@@ -100,17 +93,20 @@ class Entry:
     def update(self, plan: SessionPlan) -> None:
         """Take a newer plan; unanswered frames are sent again under it when old ones are not welcome, or exits differ.
 
-        That happens in a thread of its own: it may have to wait for nodes that learn of the plan after this one.
+        An entry that was to hand over stays by that: its successor was not ready.
         """
         with self._lock:
             raised = plan.accept_from > self.plan.accept_from
+            if self.leaving and plan.epoch > self.plan.epoch:
+                self._stay()
             self._set_plan(plan)
+            self.outcomes.books.begin_at(plan.entry.first_sequence)
             self._window.resize(plan.window, plan.delivery)
             through, changed = self._window.expect(self._always(), self.picture_exits())
             for frame in through:
-                self._finish(frame, self._compose(frame))
+                self.outcomes.finish(frame, self._compose(frame))
         if raised or changed:
-            self._resend_soon()
+            self.care.resend_soon()
 
     def _always(self) -> frozenset[Exit]:
         """Return the exits that every frame needs."""
@@ -147,12 +143,10 @@ class Entry:
         """Book a frame that lost its place before it was sent. Raises Ended."""
         with self._lock:
             self._check_living()
-            now, sequence = time.monotonic(), self._books.take()
+            now, sequence = time.monotonic(), self.outcomes.books.take()
             heading = Heading(self.session_id, sequence, self.plan.epoch, time.time(), 0.0, now)
             result = failure(heading, FrameStatus.DROPPED, reason)
-            self._books.drop(reason)
-            self._kept.add(result, None, now)
-            self._changed.notify_all()
+            self.outcomes.lost(result)
             return result
 
     def open(
@@ -165,7 +159,7 @@ class Entry:
         timestamp: float | None = None,
     ) -> OpenFrame:
         """Number a frame and send it. *content*: its payload; *want*: the on-demand exits it needs; *trace*: so far."""
-        with self._dispatching:
+        with self.dispatching:
             frame = self.number(ticket, content, want, key, timestamp)
             frame.trace.extend(trace)
             self.dispatch(frame)
@@ -186,24 +180,19 @@ class Entry:
         """
         with self._lock:
             self._check_living()
-            if key is not None and (known := self.known(key)) is not None:
+            if key is not None and (known := self.outcomes.known(key)) is not None:
                 raise Repeated(known)
             wanted = tuple(dict.fromkeys([*want, *self._watched()]))
-            expects = frozenset((e.handler_id, e.output) for e in self.exits if not e.on_demand) | frozenset(wanted)
             taken = time.time() if timestamp is None else timestamp
-            frame = OpenFrame(self._books.take(), taken, time.monotonic(), wanted, key, content, expects)
+            expects = self._always() | frozenset(wanted)
+            frame = OpenFrame(self.outcomes.books.take(), taken, time.monotonic(), wanted, key, content, expects)
             self._window.put(ticket, frame)
-            self._waiters[frame.sequence] = threading.Event()
+            self.outcomes.opened(frame.sequence)
             return frame
 
     def _check_living(self) -> None:
-        if self._closed:
+        if self._closed or self.leaving:
             raise Ended
-
-    @property
-    def dispatching(self) -> threading.RLock:
-        """The lock under which frames are numbered and sent, so that they leave in order."""
-        return self._dispatching
 
     def header(self, frame: OpenFrame, target: Target) -> Header:
         """Return the header of *frame* for *target* under the current plan."""
@@ -228,8 +217,7 @@ class Entry:
             log.exception("session %s: frame %s cannot be sent", self.session_id, frame.sequence)
             with self._lock:
                 if frame.sequence in self._window.open:
-                    reason = f"cannot be sent: {error}"
-                    self._finish(frame, failure(self._heading(frame), FrameStatus.FAILED, reason, broken=True))
+                    self.care.fail(frame, f"cannot be sent: {error}")
 
     def _send(self, frame: OpenFrame) -> None:
         for target in self.targets:
@@ -240,40 +228,6 @@ class Entry:
                 pieces = packet.encode(header, frame.content[1])
                 self.sender.to_handler(route, where, target.inputs, pieces, lambda: frame.sequence in self._window.open)
 
-    def _resend_soon(self, frames: list[OpenFrame] | None = None) -> None:
-        threading.Thread(target=self.resend, args=(frames,), name="resend", daemon=True).start()
-
-    def resend(self, frames: list[OpenFrame] | None = None) -> None:
-        """Send unanswered frames again, in order; all of them by default."""
-        with self._dispatching:
-            with self._lock:
-                again = list(self._window.open.values()) if frames is None else frames
-            for frame in sorted(again, key=lambda f: f.sequence):
-                with self._lock:
-                    if frame.sequence not in self._window.open:
-                        continue
-                    self._books.resend()
-                    frame.resent = time.monotonic()
-                self.dispatch(frame)
-
-    def handler_lost(self, handler_id: int, blame: int | None) -> None:
-        """A handler died and is back: send again what it may have held; set aside a frame that kills."""
-        with self._lock:
-            frame = self._window.open.get(blame) if blame is not None else None
-            if frame is not None:
-                frame.blames += 1
-                if frame.blames >= MAX_BLAMES:
-                    reason = f"handler {handler_id} died {frame.blames} times with this frame"
-                    self._finish(frame, failure(self._heading(frame), FrameStatus.FAILED, reason, broken=True))
-        self.resend()
-
-    def handler_gave_up(self, handler_id: int, reason: str) -> None:
-        """A handler is gone for good: nothing in flight can be answered until the session is placed anew."""
-        with self._lock:
-            for frame in list(self._window.open.values()):
-                text = f"handler {handler_id}: {reason}"
-                self._finish(frame, failure(self._heading(frame), FrameStatus.FAILED, text, broken=True))
-
     # --- results -------------------------------------------------------------------------------------
 
     def report(self, arrived: Packet) -> None:
@@ -283,7 +237,7 @@ class Entry:
         with self._lock:
             frame = self._window.report(header.sequence, (header.handler_id, header.port), piece)
             if frame is not None:
-                self._finish(frame, self._compose(frame))
+                self.outcomes.finish(frame, self._compose(frame))
 
     def _compose(self, frame: OpenFrame) -> Result:
         url = f"{self.plan.entry.url}/sessions/{self.session_id}/{self.plan.entry.key}/results/{frame.sequence}"
@@ -296,77 +250,6 @@ class Entry:
         now = time.monotonic()
         latency_ms = (now - frame.opened) * 1000
         return Heading(self.session_id, frame.sequence, self.plan.epoch, frame.timestamp, latency_ms, now)
-
-    def _finish(self, frame: OpenFrame, result: Result) -> None:
-        """Book the result, keep it, wake who waits. The lock is held."""
-        if result.status is FrameStatus.DROPPED:
-            self._books.drop(str(result.body.get("reason", "dropped")))
-        else:
-            self._books.deliver()
-            self._latencies.append(result.body["latency_ms"])
-            self._finishes.append(result.finished)
-        answered = result.status is not FrameStatus.DROPPED  # what was dropped may be sent again
-        self._kept.add(result, frame.key if answered else None, result.finished)
-        self._window.close(frame.sequence)
-        self._waiters.pop(frame.sequence).set()
-        self._changed.notify_all()
-
-    def wait(self, sequence: int, patience_s: float) -> Result | None:
-        """Return the result of *sequence*, waiting for it up to *patience_s*."""
-        with self._lock:
-            waiter = self._waiters.get(sequence)
-        if waiter is not None:
-            waiter.wait(patience_s)
-        with self._lock:
-            return self._kept.get(sequence)
-
-    def is_open(self, sequence: int) -> bool:
-        """Return True while *sequence* is in flight."""
-        with self._lock:
-            return sequence in self._window.open
-
-    def known(self, key: Key) -> int | None:
-        """Return the sequence of the frame that a client called *key*, in flight or kept."""
-        with self._lock:
-            kept = self._kept.by_key(key)
-            if kept is not None:
-                return kept.sequence
-            return next((f.sequence for f in self._window.open.values() if f.key == key), None)
-
-    def stream(self, after: int, idle_s: float) -> Iterator[Result | None]:
-        """Yield results with a sequence above *after* in order, each once; None after *idle_s* of silence.
-
-        Ends with the session or its source, after the last result.
-        """
-        while True:
-            with self._changed:
-                ready = self._released(after)
-                if not ready and not self._over:
-                    self._changed.wait(idle_s)
-                    ready = self._released(after)
-                if not ready and self._over:
-                    return
-            for result in ready:
-                after = result.sequence
-                yield result
-            if not ready:
-                yield None
-
-    def end_source(self) -> None:
-        """The source has no more frames."""
-        with self._changed:
-            self.source_ended = True
-            self._changed.notify_all()
-
-    @property
-    def _over(self) -> bool:
-        """True when no result will come any more."""
-        return self._closed or (self.source_ended and not self._window.open)
-
-    def _released(self, after: int) -> list[Result]:
-        horizon = self._window.horizon()
-        found = self._kept.after(after, limit=64)
-        return found if horizon is None else [r for r in found if r.sequence < horizon]
 
     # --- watching ------------------------------------------------------------------------------------
 
@@ -382,40 +265,44 @@ class Entry:
         with self._lock:
             self._watchers += delta
 
-    # --- care ----------------------------------------------------------------------------------------
-
-    def look_after(self) -> None:
-        """Send again or drop what is overdue; called each second."""
-        now = time.monotonic()
+    def is_open(self, sequence: int) -> bool:
+        """Return True while *sequence* is in flight."""
         with self._lock:
-            again, lost = self._window.overdue(now, RESEND_S, DROP_S)
-            for frame in lost:
-                self._finish(frame, failure(self._heading(frame), FrameStatus.DROPPED, "no_result"))
-            for frame in again:
-                frame.resent = now
-        if again:
-            self._resend_soon(again)
-
-    def books(self) -> Books:
-        """Return the session's accounts."""
-        with self._lock:
-            return self._books.read()
-
-    def figures(self) -> tuple[dict[str, float], float | None]:
-        """Return (latency p50, p95, p99 in ms; frames per second) over the last results."""
-        with self._lock:
-            latencies, finishes = sorted(self._latencies), list(self._finishes)
-        if not latencies:
-            return {}, None
-        figures = {name: latencies[min(len(latencies) - 1, int(q * len(latencies)))] for name, q in _QUANTILES}
-        recent = [t for t in finishes if time.monotonic() - t < 5.0]
-        return figures, len(recent) / 5.0
+            return sequence in self._window.open
 
     @property
     def in_flight(self) -> int:
         """Frames taken and not yet answered."""
         with self._lock:
-            return self._books.in_flight
+            return self.outcomes.books.in_flight
+
+    @property
+    def live(self) -> bool:
+        """True when the newest frame matters more than each frame."""
+        return self._window.delivery is Delivery.LIVE
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def hand_over(self, patience_s: float) -> Books:
+        """Take no more frames, finish those in flight within *patience_s*, return the final books.
+
+        What is still open then is dropped: entry_moved. Kept results can be asked for until the entry is closed.
+        """
+        with self._lock:
+            self.leaving = True
+            self._window.end()
+        self.outcomes.wait_until_empty(patience_s)
+        with self._lock:
+            if not self._closed and self.leaving:
+                self.care.drop_all("entry_moved")
+                self.outcomes.end()
+            return self.outcomes.books.read()
+
+    def _stay(self) -> None:
+        """Take frames again after all. The lock is held."""
+        self.leaving = False
+        self._window.ended = False
+        self.outcomes.end(over=False)
 
     def close(self, *, remove: bool) -> None:
         """End all waiting; with *remove* the books go too."""
@@ -424,18 +311,7 @@ class Entry:
                 return
             self._closed = True
             self._window.end()
-            for frame in list(self._window.open.values()):
-                self._finish(frame, failure(self._heading(frame), FrameStatus.DROPPED, "session_deleted"))
-            self._changed.notify_all()
-            self._books.close()
+            self.care.drop_all("session_deleted")
+            self.outcomes.end()
+            self.outcomes.close(remove=remove)
         self.sender.close()
-        if remove:
-            self._books_path.unlink(missing_ok=True)
-
-    @property
-    def live(self) -> bool:
-        """True when the newest frame matters more than each frame."""
-        return self._window.delivery is Delivery.LIVE
-
-
-_QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))

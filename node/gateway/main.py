@@ -118,7 +118,7 @@ class Gateway:
             for held in self.sessions.all():
                 try:
                     if held.entry is not None:
-                        held.entry.look_after()
+                        held.entry.care.look_after()
                 except Exception:
                     log.exception("care of session %s", held.session_id)
 
@@ -181,9 +181,9 @@ class Gateway:
         if held.entry is None:
             self._tell(held.plan.entry.url, message.session_id, message.handler_id, blame, gave_up)
         elif gave_up is not None:
-            held.entry.handler_gave_up(message.handler_id, gave_up)
+            held.entry.care.handler_gave_up(message.handler_id, gave_up)
         else:
-            held.entry.handler_lost(message.handler_id, blame)
+            held.entry.care.handler_lost(message.handler_id, blame)
 
     def _tell(self, url: str, session_id: int, handler_id: int, blame: int | None, gave_up: str | None) -> None:
         body = msgspec.json.encode({"handler_id": handler_id, "blame": blame, "gave_up": gave_up})
@@ -206,13 +206,14 @@ class Gateway:
         held = self.sessions.get(session_id)
         if held is None or held.entry is None:
             return None
-        latency, fps = held.entry.figures()
+        outcomes = held.entry.outcomes
+        latency, fps = outcomes.figures()
         return SessionStats(
             session_id=session_id,
-            books=held.entry.books(),
+            books=outcomes.read_books(),
             latency_ms=latency,
             fps=fps,
-            source_ended=held.entry.source_ended,
+            source_ended=outcomes.source_ended,
         )
 
     def _shut_down(self, patience_s: float) -> None:

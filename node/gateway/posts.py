@@ -20,6 +20,7 @@ from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
 log = logging.getLogger(__name__)
 
 DEFAULT_WAIT_S, LONGEST_WAIT_S = 30.0, 300.0
+MOVING_S = 0.2  # when to ask again while the entry moves
 LATEST = 1e11  # s since the epoch: as the telemetry tables have it
 PICTURES = ["image/jpeg", "image/png"]
 
@@ -45,7 +46,7 @@ class Post:
 def post_frame(held: Held, entry: Entry, request: Request, connection: Connection, max_frame: int) -> None:
     """Take a frame and answer with its result. Raises HttpError."""
     post = read_post(held, entry, request, max_frame)
-    known = entry.known(post.key) if post.key else None
+    known = entry.outcomes.known(post.key) if post.key else None
     if known is None:
         try:
             known = take(held, entry, post, request.content_length, connection)
@@ -54,10 +55,17 @@ def post_frame(held: Held, entry: Entry, request: Request, connection: Connectio
             answer(dropped.result, connection, picture=False)
             return
         except Ended as error:
-            raise HttpError(404, f"session {held.session_id} has ended here") from error
+            raise ended(held, entry) from error
     else:
         connection.skip_body(max_frame)
     reply(held, entry, post, known, connection)
+
+
+def ended(held: Held, entry: Entry) -> HttpError:
+    """Return the answer to a frame that this entry takes no more: it moves to another node, or the session is over."""
+    if entry.leaving:
+        return HttpError(503, f"the entry of session {held.session_id} is moving", retry_after=MOVING_S)
+    return HttpError(404, f"session {held.session_id} has ended here")
 
 
 def read_post(held: Held, entry: Entry, request: Request, max_frame: int) -> Post:
@@ -182,7 +190,7 @@ def loan(held: Held, entry: Entry, part: EncodedPart, length: int) -> tuple[Slot
 def reply(held: Held, entry: Entry, post: Post, sequence: int, connection: Connection) -> None:
     """Answer with the result, or with where it will be."""
     location = f"/sessions/{held.session_id}/{held.plan.entry.key}/results/{sequence}"
-    result = entry.wait(sequence, post.patience_s) if post.wait else None
+    result = entry.outcomes.wait(sequence, post.patience_s) if post.wait else None
     if result is not None:
         answer(result, connection, picture=post.picture)
         return

@@ -33,18 +33,27 @@ class Piece(Struct, frozen=True):
 
 
 class Result(Struct, frozen=True):
-    """A frame's result: `body` is the JSON for clients, less the picture's bytes."""
+    """A frame's result; `encoded` is the JSON for clients, less the picture's bytes: made once, sent several times."""
 
     sequence: int
     status: FrameStatus
     broken: bool
-    body: dict[str, Any]
+    ended_by: int | None  # handler_id; None: the entry itself, or all exits spoke
+    reason: str | None
+    latency_ms: float
+    encoded: bytes
     picture: Picture | None
     finished: float  # monotonic s
 
     def json(self) -> bytes:
         """Return the result as JSON."""
-        return msgspec.json.encode(self.body)
+        return self.encoded
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """Return the same, decoded."""
+        found: dict[str, Any] = msgspec.json.decode(self.encoded)
+        return found
 
     @property
     def http_status(self) -> int:
@@ -58,7 +67,7 @@ class Result(Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes that it holds, roughly."""
-        return 500 + 150 * len(self.body.get("boxes", ())) + (len(self.picture.data) if self.picture else 0)
+        return 500 + len(self.encoded) + (len(self.picture.data) if self.picture else 0)
 
 
 def piece_of(packet: Packet) -> Piece:
@@ -93,16 +102,28 @@ def compose(heading: Heading, pieces: Iterable[Piece], picture_url: str) -> Resu
         body["image"] = {"media_type": picture.media_type, "bytes": len(picture.data), "url": picture_url}
     spans = {(s.handler_id, s.node_id): s for p in pieces for s in p.trace}
     body["trace"] = [_span(s) for s in sorted(spans.values(), key=lambda s: s.start)]
-    body["latency_ms"] = round(heading.latency_ms, 3)
-    broken = bool(end and end.broken)
-    return Result(heading.sequence, FrameStatus(body["status"]), broken, body, picture, heading.finished)
+    return _result(heading, body, broken=bool(end and end.broken), picture=picture)
 
 
 def failure(heading: Heading, status: FrameStatus, reason: str, *, broken: bool = False) -> Result:
     """Return the result of a frame that no exit will report."""
     body = _head(heading, status, None) | {"reason": reason, "boxes": [], "trace": []}
+    return _result(heading, body, broken=broken, picture=None)
+
+
+def _result(heading: Heading, body: dict[str, Any], *, broken: bool, picture: Picture | None) -> Result:
     body["latency_ms"] = round(heading.latency_ms, 3)
-    return Result(heading.sequence, status, broken, body, None, heading.finished)
+    return Result(
+        sequence=heading.sequence,
+        status=FrameStatus(body["status"]),
+        broken=broken,
+        ended_by=body.get("ended_by"),
+        reason=body.get("reason"),
+        latency_ms=body["latency_ms"],
+        encoded=msgspec.json.encode(body),
+        picture=picture,
+        finished=heading.finished,
+    )
 
 
 def _head(heading: Heading, status: FrameStatus, end: EmptyPart | None) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Sources:
 
     def _admit(self, held: Held, entry: Entry, kind: Kind, header: Header, buffers: list[bytes]) -> None:
         if kind is Kind.SOURCE_END:
-            entry.end_source()
+            entry.outcomes.end_source()
         elif header.payload is not None:
             self._open(entry, header, buffers)
         self._taken[held.session_id] = name_of(header)
@@ -85,7 +85,7 @@ class Sources:
         while not self._closing.is_set():
             try:
                 ticket = entry.admit(0.0 if entry.live else 1.0)
-            except (Dropped, Ended):
+            except Dropped:
                 return
             if ticket is not None and header.payload is not None:
                 entry.open(ticket, (header.payload, buffers), (), None, header.trace)

@@ -158,9 +158,9 @@ class Views:
             raise HttpError(422, str(error)) from error
         connection.accept()
         if lost.gave_up:
-            entry.handler_gave_up(lost.handler_id, lost.gave_up)
+            entry.care.handler_gave_up(lost.handler_id, lost.gave_up)
         else:
-            entry.handler_lost(lost.handler_id, lost.blame)
+            entry.care.handler_lost(lost.handler_id, lost.blame)
 
     def _check_packet(self, request: Request) -> None:
         if request.headers.get("content-type", "").split(";")[0].strip().lower() != MEDIA_TYPE:
@@ -210,7 +210,9 @@ class Views:
     def _one(self, entry: Entry, sequence: int, request: Request, connection: Connection) -> None:
         """One result; waits for it as long as Prefer says."""
         wanted = prefer(request.headers).get("wait", "0")
-        result = entry.wait(sequence, min(float(wanted), 300.0) if wanted.isascii() and wanted.isdigit() else 0.0)
+        result = entry.outcomes.wait(
+            sequence, min(float(wanted), 300.0) if wanted.isascii() and wanted.isdigit() else 0.0
+        )
         if result is None and entry.is_open(sequence):
             headers = {"Retry-After": "1", "Content-Type": "application/json"}
             connection.respond(202, headers, b'{"status": "in_flight"}')
@@ -229,7 +231,7 @@ class Views:
         media = "text/event-stream" if sse else "application/x-ndjson"
         connection.start_chunks({"Content-Type": media, "Cache-Control": "no-store"})
         with contextlib.suppress(Disconnected):
-            for result in entry.stream(int(after), STREAM_IDLE_S):
+            for result in entry.outcomes.stream(int(after), STREAM_IDLE_S):
                 connection.send(event(result, sse))
 
     def _video(self, held: Held, entry: Entry, connection: Connection) -> None:
@@ -240,7 +242,7 @@ class Views:
         connection.start_chunks({"Content-Type": kind, "Cache-Control": "no-store"})
         entry.watch(1)
         try:
-            for result in entry.stream(-1, STREAM_IDLE_S):
+            for result in entry.outcomes.stream(-1, STREAM_IDLE_S):
                 if result is not None and result.picture is not None:
                     connection.send(video_part(result))
                 elif connection.peer_gone():

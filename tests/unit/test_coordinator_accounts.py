@@ -57,7 +57,13 @@ def test_a_new_entry_begins_above_all_numbers_of_the_lost_one() -> None:
     last = Books(frames_in=12, delivered=7, in_flight=5, next_sequence=12)
     second = carried(at("a"), at("b", 2), last, "entry_lost")
     assert second.first_sequence == 12 + GAP
-    assert second.past_books == Books(frames_in=12, delivered=7, dropped={"entry_lost": 5}, next_sequence=12)
+    assert second.past_books == Books(
+        frames_in=12,
+        delivered=7,
+        dropped={"entry_lost": 5},
+        dropped_at={"entry": {"entry_lost": 5}},
+        next_sequence=12,
+    )
     third = carried(second, at("c"), None, "entry_lost")
     assert third.first_sequence == 12 + 2 * GAP, "lost before it had reported"
     assert third.past_books == second.past_books

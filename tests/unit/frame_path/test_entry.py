@@ -12,7 +12,7 @@ import pytest
 from node.addresses import handler_address, handler_depth
 from node.channel import Inbox
 from node.forward import Forwarder
-from node.gateway import entry as module
+from node.gateway import care
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Result
 from node.gateway.window import OpenFrame
@@ -81,7 +81,7 @@ class Session:
         self.entry.report(Packet(header, [], 0))
 
     def balanced(self) -> bool:
-        books = self.entry.books()
+        books = self.entry.outcomes.read_books()
         return books.frames_in == books.delivered + sum(books.dropped.values()) + books.in_flight
 
     def room(self) -> int:
@@ -122,7 +122,7 @@ def test_many_clients_at_once_get_each_their_own_result(make: Make, pool: Thread
     session = make(window=4)
 
     def client(_: int) -> Result | None:
-        return session.entry.wait(session.post().sequence, PATIENCE_S)
+        return session.entry.outcomes.wait(session.post().sequence, PATIENCE_S)
 
     results = [pool.submit(client, n) for n in range(100)]
     seen = []
@@ -135,7 +135,7 @@ def test_many_clients_at_once_get_each_their_own_result(make: Make, pool: Thread
         session.answer(header.sequence)
     assert seen == list(range(100)), "frames leave in the order of their numbers"
     assert sorted(r.sequence for f in results if (r := f.result(PATIENCE_S)) is not None) == list(range(100))
-    books = session.entry.books()
+    books = session.entry.outcomes.read_books()
     assert (books.frames_in, books.delivered, books.in_flight) == (100, 100, 0)
     assert session.room() == 4
 
@@ -144,8 +144,8 @@ def test_the_end_of_a_session_ends_all_waiting(make: Make, pool: ThreadPoolExecu
     session = make(window=1)
     frame = session.post()
     waiting = pool.submit(session.entry.admit, 60.0)
-    result = pool.submit(session.entry.wait, frame.sequence, 60.0)
-    stream = pool.submit(lambda: list(session.entry.stream(-1, 60.0)))
+    result = pool.submit(session.entry.outcomes.wait, frame.sequence, 60.0)
+    stream = pool.submit(lambda: list(session.entry.outcomes.stream(-1, 60.0)))
     with pytest.raises(TimeoutError):
         waiting.result(0.2)
     session.entry.close(remove=True)
@@ -178,7 +178,7 @@ def test_a_place_given_back_goes_to_the_next(make: Make, pool: ThreadPoolExecuto
     waiting = pool.submit(session.entry.admit, 60.0)
     session.entry.release(ticket)
     assert waiting.result(PATIENCE_S) is not None
-    assert session.entry.books().frames_in == 0
+    assert session.entry.outcomes.read_books().frames_in == 0
 
 
 def test_a_frame_that_cannot_be_sent_fails_and_leaves_its_place(make: Make) -> None:
@@ -187,7 +187,7 @@ def test_a_frame_that_cannot_be_sent_fails_and_leaves_its_place(make: Make) -> N
     assert ticket is not None
     long = EmptyPart(status="ok", ended_by=1, reason="x" * packet.MAX_HEADER)
     frame = session.entry.open(ticket, (long, []), (), None)
-    result = session.entry.wait(frame.sequence, 0.0)
+    result = session.entry.outcomes.wait(frame.sequence, 0.0)
     assert result is not None
     assert (result.http_status, session.balanced(), session.room()) == (500, True, 1)
 
@@ -204,7 +204,7 @@ def test_live_drops_the_frame_that_waits_and_says_so(make: Make, pool: ThreadPoo
     assert dropped.value.result.http_status == 503
     session.answer(0)
     assert newer.result(PATIENCE_S) is not None
-    assert session.entry.books().dropped == {"live_newer": 1}
+    assert session.entry.outcomes.read_books().dropped == {"live_newer": 1}
     assert session.balanced()
 
 
@@ -220,7 +220,7 @@ def test_a_repeat_on_its_way_in_is_no_second_frame(make: Make) -> None:
     assert repeated.value.sequence == frame.sequence
     session.entry.release(second)
     session.answer(frame.sequence)
-    assert session.entry.known(("me", "1")) == frame.sequence
+    assert session.entry.outcomes.known(("me", "1")) == frame.sequence
     assert session.room() == 2
 
 
@@ -229,21 +229,21 @@ def test_what_was_dropped_may_be_sent_again_what_was_delivered_not(make: Make) -
     for number, status in enumerate(("dropped", "failed", "ok")):
         frame = session.post(key=("me", status))
         session.answer(frame.sequence, status)
-        assert session.entry.known(("me", status)) == (None if status == "dropped" else number)
+        assert session.entry.outcomes.known(("me", status)) == (None if status == "dropped" else number)
 
 
 def test_handlers_that_die_get_the_frames_again_but_not_the_one_that_kills(make: Make) -> None:
     session = make(window=2)
     killer, other = session.post(), session.post()
     assert [session.arrived(), session.arrived()] != [None, None]
-    session.entry.handler_lost(1, killer.sequence)
+    session.entry.care.handler_lost(1, killer.sequence)
     assert [h.sequence for h in (session.arrived(), session.arrived()) if h] == [0, 1]
-    session.entry.handler_lost(1, killer.sequence)
+    session.entry.care.handler_lost(1, killer.sequence)
     assert [h.sequence for h in (session.arrived(), session.arrived(0.1)) if h] == [other.sequence]
-    result = session.entry.wait(killer.sequence, 0.0)
+    result = session.entry.outcomes.wait(killer.sequence, 0.0)
     assert result is not None
     assert (result.status, result.http_status) == (FrameStatus.FAILED, 500)
-    assert session.entry.books().resent == 3
+    assert session.entry.outcomes.read_books().resent == 3
 
 
 def test_nothing_waits_for_a_handler_that_gave_up(make: Make, pool: ThreadPoolExecutor) -> None:
@@ -254,8 +254,8 @@ def test_nothing_waits_for_a_handler_that_gave_up(make: Make, pool: ThreadPoolEx
     with pytest.raises(TimeoutError):
         posting.result(0.3)
     start = time.monotonic()
-    session.entry.handler_gave_up(1, "no model")
-    result = session.entry.wait(posting.result(PATIENCE_S).sequence, 0.0)
+    session.entry.care.handler_gave_up(1, "no model")
+    result = session.entry.outcomes.wait(posting.result(PATIENCE_S).sequence, 0.0)
     assert time.monotonic() - start < 2
     assert result is not None
     assert (result.http_status, result.body["reason"]) == (500, "handler 1: no model")
@@ -307,9 +307,9 @@ def test_open_frames_wait_for_the_exits_of_the_newest_plan(make: Make) -> None:
     assert again is not None
     assert again.sequence == frame.sequence, "what was sent under the old plan does not reach the new exit"
     session.answer(frame.sequence)
-    assert session.entry.wait(frame.sequence, 0.1) is None
+    assert session.entry.outcomes.wait(frame.sequence, 0.1) is None
     session.entry.update(plan(window=4))
-    result = session.entry.wait(frame.sequence, PATIENCE_S)
+    result = session.entry.outcomes.wait(frame.sequence, PATIENCE_S)
     assert result is not None
     assert result.status is FrameStatus.OK
     assert session.balanced()
@@ -319,14 +319,14 @@ def test_overdue_frames_are_sent_again_then_dropped(make: Make, monkeypatch: pyt
     session = make()
     frame = session.post()
     assert session.arrived() is not None
-    monkeypatch.setattr(module, "RESEND_S", 0.0)
-    session.entry.look_after()
+    monkeypatch.setattr(care, "RESEND_S", 0.0)
+    session.entry.care.look_after()
     again = session.arrived()
     assert again is not None
     assert again.sequence == frame.sequence
-    monkeypatch.setattr(module, "DROP_S", 0.0)
-    session.entry.look_after()
-    result = session.entry.wait(frame.sequence, 0.0)
+    monkeypatch.setattr(care, "DROP_S", 0.0)
+    session.entry.care.look_after()
+    result = session.entry.outcomes.wait(frame.sequence, 0.0)
     assert result is not None
     assert result.body["reason"] == "no_result"
     assert session.balanced()
@@ -336,7 +336,7 @@ def test_streams_hand_out_in_order_whatever_order_results_come_in(make: Make) ->
     session = make(window=3)
     for _ in range(3):
         session.post()
-    stream = session.entry.stream(-1, 0.01)
+    stream = session.entry.outcomes.stream(-1, 0.01)
     session.answer(2)
     assert next(stream) is None, "frame 2 waits for 0 and 1"
     session.answer(0)
@@ -347,6 +347,89 @@ def test_streams_hand_out_in_order_whatever_order_results_come_in(make: Make) ->
     assert [r.sequence for r in (next(stream), next(stream)) if r] == [1, 2]
     session.answer(1)
     assert next(stream) is None, "a repeat changes nothing"
+
+
+def test_a_killed_gateways_answers_are_known_to_the_next(make: Make) -> None:
+    """What was delivered is not processed again; what was in flight is, under a new number; the books follow."""
+    before = make(window=4)
+    answered, failed, open_one = (before.post(key=("me", name)) for name in ("answered", "failed", "open"))
+    before.answer(answered.sequence)
+    before.answer(failed.sequence, "failed")
+    told = before.entry.outcomes.wait(answered.sequence, 0.0)
+    after = make(window=4)  # the first is not closed: it was killed
+    assert after.entry.outcomes.known(("me", "answered")) == answered.sequence
+    assert after.entry.outcomes.known(("me", "failed")) == failed.sequence
+    assert after.entry.outcomes.wait(answered.sequence, 0.0) == told
+    with pytest.raises(Repeated):
+        after.post(key=("me", "answered"))
+    again = after.post(key=("me", "open"))
+    assert again.sequence == open_one.sequence + 1
+    books = after.entry.outcomes.read_books()
+    assert (books.frames_in, books.delivered, books.dropped) == (4, 2, {"gateway_lost": 1})
+    assert books.dropped_at == {"entry": {"gateway_lost": 1}}
+    after.answer(again.sequence)
+    assert [r.sequence for r in (next(after.entry.outcomes.stream(-1, 0.01)),) if r] == [0]
+    assert after.balanced()
+
+
+def test_books_follow_an_index_that_a_kill_left_ahead(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = make()
+    frame = before.post(key=("me", "1"))
+    monkeypatch.setattr(before.entry.outcomes.books, "deliver", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):  # killed between the index and the books
+        before.answer(frame.sequence)
+    after = make().entry.outcomes
+    assert after.known(("me", "1")) == frame.sequence
+    assert (after.read_books().delivered, after.read_books().dropped) == (1, {})
+    monkeypatch.undo()
+
+
+def test_an_entry_that_moves_finishes_what_is_in_flight(make: Make, pool: ThreadPoolExecutor) -> None:
+    session = make(window=2)
+    frames = [session.post(key=("me", str(n))) for n in range(2)]
+    waiting = pool.submit(session.entry.admit, 60.0)
+    with pytest.raises(TimeoutError):
+        waiting.result(0.2)
+    final = pool.submit(session.entry.hand_over, 60.0)
+    with pytest.raises(Ended):
+        waiting.result(PATIENCE_S)
+    with pytest.raises(Ended):
+        session.entry.admit(60.0)
+    for frame in frames:
+        assert not final.done()
+        session.answer(frame.sequence)
+    books = final.result(PATIENCE_S)
+    assert (books.frames_in, books.delivered, books.in_flight, books.dropped, books.next_sequence) == (2, 2, 0, {}, 2)
+    assert [r.sequence for r in session.entry.outcomes.stream(-1, 60.0) if r] == [0, 1], "the stream ends"
+    assert session.entry.outcomes.known(("me", "1")) == 1
+    assert session.entry.hand_over(0.0) == books
+
+
+def test_what_a_moving_entry_cannot_finish_is_dropped_and_a_later_plan_takes_it_back(make: Make) -> None:
+    session = make(window=2)
+    session.post()
+    books = session.entry.hand_over(0.1)
+    assert (books.in_flight, books.dropped_at) == (0, {"entry": {"entry_moved": 1}})
+    session.entry.update(plan(window=2, epoch=1))
+    with pytest.raises(Ended):
+        session.post()
+    session.entry.update(plan(window=2, epoch=2))  # the move failed
+    assert session.post().sequence == 1
+    assert next(session.entry.outcomes.stream(0, 0.01)) is None, "streams go on"
+    assert session.balanced()
+
+
+def test_an_entry_that_is_prepared_early_learns_later_where_its_numbers_begin(make: Make) -> None:
+    session = make()
+    later = plan(epoch=2)
+    session.entry.update(msgspec.structs.replace(later, entry=msgspec.structs.replace(later.entry, first_sequence=5)))
+    assert [session.post().sequence, session.post().sequence] == [5, 6]
+
+
+def test_drops_are_booked_where_they_happened(make: Make) -> None:
+    session = make()
+    session.answer(session.post().sequence, "dropped")
+    assert session.entry.outcomes.read_books().dropped_at == {"handler 1": {"dropped": 1}}
 
 
 def test_strangers_change_nothing(make: Make) -> None:

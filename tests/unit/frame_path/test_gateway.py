@@ -149,8 +149,13 @@ def test_a_window_that_is_stuck_loses_no_frame_of_a_source(place: Place, monkeyp
             assert arrived(inbox, 0.2) is None, "the window is full"
             finish(exits, session, sequence, 2)
         assert arrived(inbox, 0.3) is None
-        books = held.entry.books()
-        assert (books.frames_in, books.delivered, books.dropped, held.entry.source_ended) == (FRAMES, FRAMES, {}, True)
+        books = held.entry.outcomes.read_books()
+        assert (books.frames_in, books.delivered, books.dropped, held.entry.outcomes.source_ended) == (
+            FRAMES,
+            FRAMES,
+            {},
+            True,
+        )
         closing.set()
         loop.join(PATIENCE_S)
     for end in (sender, exits, credits, inbox):

@@ -98,7 +98,7 @@ def test_a_piece_holds_no_shared_memory() -> None:
 
 def kept_result(sequence: int, finished: float, size: int = 0) -> Result:
     picture = Picture("image/jpeg", bytes(size)) if size else None
-    return Result(sequence, FrameStatus.OK, False, {}, picture, finished)
+    return Result(sequence, FrameStatus.OK, False, None, None, 1.0, b"{}", picture, finished)
 
 
 @settings(max_examples=60, deadline=None)

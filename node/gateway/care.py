@@ -1,0 +1,93 @@
+"""Care for frames in flight: sent again when what held them died or was replaced, given up when nothing helps."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from node.gateway.outcomes import Outcomes
+from node.gateway.results import Heading, failure
+from node.gateway.window import OpenFrame, Window
+from wire.messages import FrameStatus
+
+RESEND_S, DROP_S = 15.0, 60.0  # without a result: send again, then give up
+MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
+
+
+class Dispatcher(Protocol):
+    """The part of the entry that sends."""
+
+    dispatching: threading.RLock  # frames leave in order under it
+
+    def dispatch(self, frame: OpenFrame) -> None: ...
+
+
+class Care:
+    """One entry's open frames."""
+
+    def __init__(
+        self, window: Window, outcomes: Outcomes, dispatcher: Dispatcher, heading: Callable[[OpenFrame], Heading]
+    ) -> None:
+        self._window = window
+        self._outcomes = outcomes
+        self._lock = outcomes.lock
+        self._dispatcher = dispatcher
+        self._heading = heading
+
+    def resend_soon(self, frames: list[OpenFrame] | None = None) -> None:
+        """Send again in a thread of its own: it may have to wait for nodes that learn of a plan after this one."""
+        threading.Thread(target=self.resend, args=(frames,), name="resend", daemon=True).start()
+
+    def resend(self, frames: list[OpenFrame] | None = None) -> None:
+        """Send unanswered frames again, in order; all of them by default."""
+        with self._dispatcher.dispatching:
+            with self._lock:
+                again = list(self._window.open.values()) if frames is None else frames
+            for frame in sorted(again, key=lambda f: f.sequence):
+                with self._lock:
+                    if frame.sequence not in self._window.open:
+                        continue
+                    self._outcomes.books.resend()
+                    frame.resent = time.monotonic()
+                self._dispatcher.dispatch(frame)
+
+    def handler_lost(self, handler_id: int, blame: int | None) -> None:
+        """A handler died and is back: send again what it may have held; set aside a frame that kills."""
+        with self._lock:
+            frame = self._window.open.get(blame) if blame is not None else None
+            if frame is not None:
+                frame.blames += 1
+                if frame.blames >= MAX_BLAMES:
+                    self.fail(frame, f"handler {handler_id} died {frame.blames} times with this frame")
+        self.resend()
+
+    def handler_gave_up(self, handler_id: int, reason: str) -> None:
+        """A handler is gone for good: nothing in flight can be answered until the session is placed anew."""
+        with self._lock:
+            for frame in list(self._window.open.values()):
+                self.fail(frame, f"handler {handler_id}: {reason}")
+
+    def look_after(self) -> None:
+        """Send again or drop what is overdue; called each second."""
+        now = time.monotonic()
+        with self._lock:
+            again, lost = self._window.overdue(now, RESEND_S, DROP_S)
+            for frame in lost:
+                self.drop(frame, "no_result")
+            for frame in again:
+                frame.resent = now
+        if again:
+            self.resend_soon(again)
+
+    def fail(self, frame: OpenFrame, reason: str) -> None:
+        """Answer an open frame with our own fault. The lock is held."""
+        self._outcomes.finish(frame, failure(self._heading(frame), FrameStatus.FAILED, reason, broken=True))
+
+    def drop(self, frame: OpenFrame, reason: str) -> None:
+        """Give an open frame up. The lock is held."""
+        self._outcomes.finish(frame, failure(self._heading(frame), FrameStatus.DROPPED, reason))
+
+    def drop_all(self, reason: str) -> None:
+        """Give all open frames up. The lock is held."""
+        for frame in list(self._window.open.values()):
+            self.drop(frame, reason)
