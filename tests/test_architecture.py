@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "coordinator": {"wire"},
     "collector": {"wire"},
     "client": {"wire"},
-    "simulator": {"coordinator.allocation", "wire"},
+    "simulator": {"coordinator.allocation", "coordinator.rebalance", "wire"},  # the controller's rule is simulated too
 }
 PURE = [
     "coordinator/allocation",

@@ -1,7 +1,6 @@
 """What the control APIs of all daemons share: problems, token, health, metrics, bodies in and out."""
 
 import logging
-import re
 import time
 from collections.abc import Callable, Collection
 from typing import Any, TypeVar
@@ -12,6 +11,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from wire import auth, metrics, openapi
+from wire.pointers import json_pointer
 from wire.problems import (
     MEDIA_TYPE,
     BadRequest,
@@ -57,7 +57,7 @@ def decode(kind: type[T], data: bytes) -> T:
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         detail, _, path = str(error).partition(" - at ")
-        raise Unprocessable(detail, pointer=_pointer(path.strip("`"), detail)) from error
+        raise Unprocessable(detail, pointer=json_pointer(path.strip("`"), detail)) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"the body is no valid JSON: {error}") from error
 
@@ -67,16 +67,6 @@ def encode(body: Any) -> Response:
     return Response(msgspec.json.encode(body), mimetype="application/json")
 
 
-def _pointer(path: str, detail: str) -> str:
-    """Return msgspec's path `$.a[0].b` as a JSON pointer; at a key it does not name, that of the container."""
-    known = path.removeprefix("key in `").removeprefix("$").partition("[...]")[0]
-    parts = [name or index for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", known)]
-    unknown = re.search(r"unknown field `(.*)`", detail)
-    if unknown and "[...]" not in path:
-        parts.append(unknown[1])
-    return "".join("/" + part.replace("~", "~0").replace("/", "~1") for part in parts)
-
-
 def create_app(
     name: str,
     *,
@@ -84,11 +74,12 @@ def create_app(
     ready: Ready,
     max_body_bytes: int = 1 << 20,
     open_endpoints: Collection[str] = (),
+    logged_in: Callable[[], bool] = lambda: False,
 ) -> Flask:
     """Return a Flask app with problem+json for every error, bearer token, health, metrics and its own description.
 
     ready: (can do its job, details); the details are shown only with the token. open_endpoints: more endpoints
-    that want no token.
+    that want no token. logged_in: whether the current request comes from a browser that has shown the token before.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
@@ -96,7 +87,10 @@ def create_app(
 
     def check_token() -> None:
         g.started = time.perf_counter()
-        if request.endpoint not in free and not auth.allowed(request.headers.get("Authorization"), token):
+        if auth.foreign(request.method, request.headers.get):
+            raise Forbidden("a page of another site sent this: changes are taken from this daemon's own page only")
+        known = auth.allowed(request.headers.get("Authorization"), token) or logged_in()
+        if request.endpoint not in free and not known:
             raise Unauthorized("send `Authorization: Bearer TOKEN`")
 
     app.before_request(check_token)

@@ -1,0 +1,47 @@
+"""A session as the simulated coordinator holds it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coordinator.allocation.base import Placement, Predicted, Variant, Work
+from simulator.node import Process
+from simulator.scenario import Clients
+from simulator.session import Plan, Session
+
+
+class State(StrEnum):
+    """Of a session: its models load, it runs, a handler is down, or nobody took it."""
+
+    STARTING, RUNNING, DEGRADED, REFUSED, ENDED = "starting", "running", "degraded", "refused", "ended"
+
+
+@dataclass(eq=False)
+class Held:
+    """number: from 0 in the order of the scenario. moves: when (s) it moved to be better off."""
+
+    number: int
+    clients: Clients
+    session: Session
+    entry_node: int | None  # where its client is
+    state: State = State.STARTING
+    variant: Variant | None = None
+    placement: Placement | None = None
+    predicted: Predicted | None = None
+    processes: dict[tuple[int, int], Process] = field(default_factory=dict)  # (handler, node)
+    works: dict[int, tuple[Work, float]] = field(default_factory=dict)  # handler -> work, MiB
+    leaving: list[Plan] = field(default_factory=list)  # plans that it moved away from, until their frames are through
+    pending: dict[int, int] | None = None  # nodes of the placement whose models load now -> which boot they had
+    attempt: int = 0
+    broken_since: float | None = None
+    moves: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)  # s, of the last periods
+    refusals: int = 0
+    sequence: int = 0
+    again: float = 0.0  # s, when a refused client asks again or a repair is tried again
+    tried: int = 0  # repairs that failed in a row
+
+    @property
+    def limit_s(self) -> float | None:
+        """Within which a frame is to be answered."""
+        limit = self.clients.objective.max_latency_ms
+        return None if limit is None else limit / 1000
