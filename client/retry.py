@@ -12,7 +12,7 @@ import msgspec
 from client.results import is_result
 
 FIRST_DELAY_S = 0.05
-LONGEST_DELAY_S = 2.0
+LONGEST_DELAY_S = 0.5  # a session is somewhere else within seconds; its client shall not be the last to know
 REFUSED_FOR_ALL = frozenset({401, 403, 405, 406})  # the next frame would fare the same
 ASK_AGAIN = frozenset({404, 409, 410})  # the session is not (or no longer) there: the coordinator knows where
 

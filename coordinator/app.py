@@ -87,7 +87,7 @@ class Coordinator:
     def _ready(self) -> tuple[bool, dict[str, Any]]:
         registry = self._parts.registry
         up = sum(registry.state(r.node_id) is NodeState.UP for r in registry.records())
-        details = {"nodes_up": up, "sessions": len(self._parts.held.all())}
+        details = {"nodes_up": up, "sessions": len(self._parts.held.all()), "leads": self._controller.leads}
         try:
             self._parts.store.ping()
         except DatabaseAway as error:

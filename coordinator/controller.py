@@ -22,7 +22,7 @@ from coordinator.store import StaleEpoch
 from wire.database import DatabaseAway
 
 STALL_S = 1.0  # a wait that took so much longer than asked: this process stood still, not the nodes
-LEASE_S = 5.0
+LEASE_S = 3.0  # at least; and three periods: after its holder's death another leads
 ABANDONED_S = PREPARE_S + 60  # a session still being created then has lost its creator
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 
@@ -41,6 +41,7 @@ class Controller:
         self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
         self.database_fault: str | None = None
 
+        self.leads = False  # this process holds the leader row
     def load(self) -> None:
         """Take nodes and sessions from the database. Raises DatabaseAway."""
         self._parts.registry.merge(self._parts.store.nodes(), time.monotonic())
@@ -84,11 +85,20 @@ class Controller:
             logger.warning("node %d is down: not heard for %g s", node_id, self._parts.settings.heartbeat_timeout)
         self._share()
         self._note_fault(None)
-        if not self._parts.closing.is_set() and self._parts.store.lead(self._holder, LEASE_S):
+        if not self._parts.closing.is_set() and self._lead():
             self._repair()
             self._end_drains()
 
     def _share(self) -> None:
+    def _lead(self) -> bool:
+        """Take or renew the lease; return whether this process controls."""
+        lease_s = max(LEASE_S, 3 * self._parts.settings.control_period)
+        leads = self._parts.store.lead(self._holder, lease_s)
+        if leads != self.leads:
+            logger.warning("this coordinator %s", "controls now" if leads else "does not control any more")
+        self.leads = leads
+        return leads
+
         """Write what this process heard, and take what others heard and changed."""
         registry, store = self._parts.registry, self._parts.store
         news = [r for r in registry.records() if self._written.get(r.node_id) != r.last_seen]
@@ -226,5 +236,7 @@ class Controller:
 
     def _note_fault(self, fault: str | None) -> None:
         if fault != self.database_fault:
+        if fault is not None:
+            self.leads = False
             logger.warning("%s", fault or "the database is back")
         self.database_fault = fault

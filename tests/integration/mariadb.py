@@ -91,7 +91,11 @@ class MariaDB:
 
 def new_folder(factory: pytest.TempPathFactory) -> Path:
     """Return a new folder that the server's user can reach."""
-    folder = factory.mktemp("mariadb")
+    return opened(factory.mktemp("mariadb"))
+
+
+def opened(folder: Path) -> Path:
+    """Return *folder*, which the server's user can reach from now on."""
     for parent in (folder, *list(folder.parents)[:2]):
         parent.chmod(parent.stat().st_mode | 0o055)
     if os.geteuid() == 0:

@@ -1,0 +1,71 @@
+"""The row about a node that becomes slow: the objective breaks, the handler moves, and does not move back and forth."""
+
+import time
+from statistics import median
+
+from benchmarks.common import Outcome, Row, Say
+from benchmarks.recovery.rows import DETECT, place_of, request, session, warm
+from benchmarks.recovery.traffic import Traffic, photo, traffic
+from benchmarks.recovery.world import World, wait_for
+from wire.messages import Objective
+
+FPS = 3.0
+PICTURE = 480  # pixels wide: the detector shall take a time worth moving for
+SHARE = 1.6  # of the usual latency: the bound that a node at half its speed breaks
+MOVED_S, MOVES = 10.0, 2
+WATCH_S, QUICK_WATCH_S = 300.0, 60.0
+PERIOD_S = 0.2  # of being stopped and going on
+
+
+def slow(world: World, watch_s: float, say: Say) -> Outcome:
+    """Stop the processes of the node that detects for half of the time, and watch what becomes of the session."""
+    usual_ms = _usual(world)
+    bound = usual_ms * SHARE
+    say(f"usually {usual_ms:.0f} ms, bound {bound:.0f} ms")
+    asked = request([1], world.node_ids[1:], {}, objective=Objective(max_latency_ms=bound))
+    with session(world, asked) as made, traffic(world.url, made.session_id, FPS, photo(PICTURE)) as seen:
+        warm(seen)
+        victim, at = place_of(world, made.session_id), time.monotonic()
+        with world.slowed(f"node-{victim}", PERIOD_S):
+            moved = wait_for(lambda: place_of(world, made.session_id) != victim, "the handler to move",
+                             lambda: _told(world, made.session_id), patience_s=60)  # fmt: skip
+            say(f"moved after {moved - at:.1f} s")
+            until = at + watch_s
+            while time.monotonic() < until:
+                time.sleep(1.0)
+        after = seen.between(moved + 5)
+    events = world.api.list_of(f"/sessions/{made.session_id}/events", "events")
+    moves = sum(e["event"] == "moved" for e in events)
+    for e in events:
+        say(f"{e['event']}: {e['detail'].get('why', '')}")
+    latency = median(float(a.result.latency_ms or 0) for a in after)
+    return Outcome(
+        [
+            Row("node at half its speed: handler moved after", moved - at, "s", at_most=MOVED_S),
+            Row("latency afterwards, over the objective's bound", latency / bound, "x", at_most=1.0,
+                note=f"{latency:.0f} ms of {bound:.0f} ms allowed; {usual_ms:.0f} ms usual"),
+            Row(f"moves in {watch_s:.0f} s", moves, "", at_most=MOVES),
+            Row("frames lost", seen.lost, "", at_most=0, note=f"of {seen.sent}"),
+        ],
+        {"moved_s": moved - at, "moves": moves, "latency_ms": latency, "bound_ms": bound, "usual_ms": usual_ms,
+         "watch_s": watch_s},
+    )  # fmt: skip
+
+
+def _usual(world: World) -> float:
+    """Return the median latency while all is well, ms."""
+    with (
+        session(world, request([1], world.node_ids[1:], {})) as made,
+        traffic(world.url, made.session_id, FPS, photo(PICTURE)) as seen,
+    ):
+        warm(seen)
+    return _latency(seen)
+
+
+def _latency(seen: Traffic) -> float:
+    return median(float(a.result.latency_ms or 0) for a in seen.answers if a.node_of(DETECT) is not None)
+
+
+def _told(world: World, session_id: int) -> object:
+    document = world.api.get(f"/sessions/{session_id}")
+    return {k: document[k] for k in ("state", "placement", "predicted", "measured")}
