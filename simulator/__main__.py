@@ -13,7 +13,6 @@ from simulator.results import Result
 from simulator.run import Run
 from simulator.scenario import Scenario, ScenarioError, load
 
-
 WIDE = 150  # columns, where no terminal says
 
 

@@ -1,8 +1,10 @@
-"""The shared bearer token: who may use an API."""
+"""The shared bearer token: who may use an API; and which requests a browser sends on behalf of another site."""
 
 import hmac
+from collections.abc import Callable
 
 SCHEME = "Bearer"
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def header(token: str | None) -> dict[str, str]:
@@ -16,3 +18,18 @@ def allowed(authorization: str | None, token: str | None) -> bool:
         return True
     scheme, _, given = (authorization or "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(given.strip().encode(), token.encode())
+
+
+def foreign(method: str, header: Callable[[str], str | None]) -> bool:
+    """Return True when a page of another site has a browser send this change; *header* returns a header's value.
+
+    Reading is harmless: the page cannot see the answer. Programs send neither Sec-Fetch-Site nor Origin, browsers
+    at least one with every change. Source: Fetch Metadata Request Headers (W3C), section 2.3; RFC 6454.
+    """
+    if method in SAFE:
+        return False
+    site = header("Sec-Fetch-Site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    origin = header("Origin")
+    return origin is not None and origin.partition("://")[2] != header("Host")
