@@ -1,6 +1,6 @@
 """The coordinator's Flask app, with everything behind it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Flask
@@ -10,6 +10,9 @@ from coordinator import frame_views, gallery_views, views
 from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
 from coordinator.controller import Controller
+from coordinator.dashboard import views as dashboard
+from coordinator.dashboard.feed import Feed
+from coordinator.dashboard.source import detail, now
 from coordinator.frame_store import FrameStore
 from coordinator.galleries import Galleries
 from coordinator.gallery_store import GalleryStore
@@ -59,10 +62,13 @@ class Coordinator:
         self._controller = Controller(self._parts, self._placer)
         self._watch = Watch(registry, self._parts.wake.set)
         self._controller.load()
-        self.app = self._make_app(token)
+        sessions = Sessions(self._parts, self._placer)
+        self._feed = Feed(lambda: now(self._parts), lambda session_id: detail(self._parts, sessions, session_id))
+        self.app = self._make_app(token, sessions)
 
-    def start(self) -> None:
-        """Begin to control."""
+    def start(self, serving: Callable[[], bool] = lambda: True) -> None:
+        """Begin to control. serving: says no as soon as the server wants to stop."""
+        self._feed.serving = serving
         self._controller.start()
         self._watch.start()
 
@@ -74,9 +80,16 @@ class Coordinator:
         self._parts.peers.close()
         self._engine.dispose()
 
-    def _make_app(self, token: str | None) -> Flask:
-        app = create_app("coordinator", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
-        sessions = Sessions(self._parts, self._placer)
+    def _make_app(self, token: str | None, sessions: Sessions) -> Flask:
+        app = create_app(
+            "coordinator",
+            token=token,
+            ready=self._ready,
+            max_body_bytes=MAX_BODY_BYTES,
+            open_endpoints=dashboard.OPEN,
+            logged_in=lambda: dashboard.logged_in(token),
+        )
+        app.register_blueprint(dashboard.make(self._feed, token))
         app.register_blueprint(views.make(self._parts, sessions, Nodes(self._parts)))
         app.register_blueprint(frame_views.make(sessions, FrameStore(self._engine)))
         app.register_blueprint(gallery_views.make(self._parts.galleries))

@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
         workers=1,
         threads=THREADS,
         ready_line=f"coordinator ready on {url_of(listener, own.coordinator_addr)}",
-        on_worker_start=lambda: started[0].start(),
+        on_worker_start=lambda serving: started[0].start(serving),
         on_worker_stop=lambda: started[0].stop() if started else None,
     )
 

@@ -3,7 +3,7 @@
 from flask import Blueprint, request
 from flask.typing import ResponseReturnValue
 
-from coordinator import page, present
+from coordinator import present
 from coordinator.node_service import Nodes
 from coordinator.paging import window
 from coordinator.placing import Parts
@@ -14,8 +14,6 @@ from wire.messages import Heartbeat, HeartbeatAnswer, SessionRequest
 from wire.openapi import bodies
 from wire.web import decode, encode
 
-PAGE_SESSIONS = 100
-
 
 def make(parts: Parts, sessions: Sessions, nodes: Nodes) -> Blueprint:
     """Return all routes."""
@@ -24,12 +22,6 @@ def make(parts: Parts, sessions: Sessions, nodes: Nodes) -> Blueprint:
     _add_catalogues(bp, parts)
     _add_sessions(bp, sessions)
     _add_orders(bp, sessions)
-
-    @bp.get("/")
-    def dashboard() -> ResponseReturnValue:
-        """Show nodes and sessions to a browser."""
-        shown = [sessions.show(s) for s in sessions.page(0, PAGE_SESSIONS)]
-        return page.render(nodes.all(), shown)
 
     return bp
 

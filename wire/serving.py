@@ -79,19 +79,20 @@ def serve(
     workers: int,
     threads: int,
     ready_line: str,
-    on_worker_start: Callable[[], None] | None = None,
+    on_worker_start: Callable[[Callable[[], bool]], None] | None = None,
     on_worker_stop: Callable[[], None] | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status.
 
     make_app and on_worker_start run in each worker process, in its main thread, after the fork; on_worker_stop
-    there too, before it exits. *ready_line* is printed once, when the first worker serves.
+    there too, before it exits. on_worker_start is given a function that says whether the worker goes on serving: an
+    endless answer asks it. *ready_line* is printed once, when the first worker serves.
     """
 
     def post_worker_init(worker: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the arbiter answers to it
         if on_worker_start:
-            on_worker_start()
+            on_worker_start(lambda: bool(worker.alive))
         if worker.age == 1:
             print(ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
 

@@ -1,0 +1,1 @@
+"""What a browser sees: one page, its live feed, and its way in."""

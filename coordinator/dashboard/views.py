@@ -1,0 +1,107 @@
+"""The dashboard's HTTP side: the page and its files, the feed, login and logout."""
+
+import time
+from pathlib import Path
+
+from flask import Blueprint, Response, request
+from flask.typing import ResponseReturnValue
+from msgspec import Struct
+
+from coordinator.dashboard import login
+from coordinator.dashboard.feed import Feed, TooManyPages
+from wire import auth
+from wire.openapi import bodies
+from wire.web import NotFound, Unauthorized, Unavailable, decode
+
+STATIC = Path(__file__).resolve().parent / "static"
+KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+FILES = {p.name: p.read_bytes() for p in sorted(STATIC.iterdir()) if p.suffix in KINDS}
+# pictures and video come from the nodes; nothing else may come from elsewhere, and no other page may frame ours
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
+    "img-src 'self' blob: data: http: https:; frame-ancestors 'none'; base-uri 'none'"
+)
+SAFETY = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+OPEN = ("dashboard.page", "dashboard.file", "dashboard.log_in", "dashboard.log_out")  # they show nothing of ours
+
+
+class Login(Struct, frozen=True, forbid_unknown_fields=True):
+    """POST /login."""
+
+    token: str
+
+
+def make(feed: Feed, token: str | None) -> Blueprint:
+    """Return all routes; *token* is what a browser must know, None: nothing."""
+    bp = Blueprint("dashboard", __name__)
+    _add_page(bp, feed)
+
+    @bp.post("/login")
+    @bodies(takes=Login, status=204)
+    def log_in() -> ResponseReturnValue:
+        """Take the token from a browser and give it a cookie for 12 hours."""
+        given = decode(Login, request.get_data()).token
+        if token is None:
+            return "", 204
+        if not auth.allowed(f"{auth.SCHEME} {given}", token):
+            raise Unauthorized("that is not the token")
+        answer = Response(status=204)
+        _set(answer, login.issue(token, time.time()), login.LIFE_S)
+        return answer
+
+    @bp.post("/logout")
+    def log_out() -> ResponseReturnValue:
+        """Take the cookie back."""
+        answer = Response(status=204)
+        _set(answer, "", 0)
+        return answer
+
+    return bp
+
+
+def _add_page(bp: Blueprint, feed: Feed) -> None:
+    @bp.get("/")
+    def page() -> ResponseReturnValue:
+        """Return the dashboard's page; what it shows comes by the feed."""
+        return _file("index.html")
+
+    @bp.get("/dashboard/<name>")
+    def file(name: str) -> ResponseReturnValue:
+        """Return a file of the page."""
+        return _file(name)
+
+    @bp.get("/live")
+    def live() -> ResponseReturnValue:
+        """Return server-sent events: nodes and sessions, then their changes; with ?session=<id> that one whole."""
+        try:
+            events = feed.follow(request.args.get("session", type=int))
+        except TooManyPages as error:
+            raise Unavailable(str(error), retry_after=30) from error
+        return Response(events, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
+
+
+def _file(name: str) -> Response:
+    if name not in FILES:
+        raise NotFound(f"there is no file {name!r}")
+    response = Response(FILES[name], mimetype=KINDS[Path(name).suffix])
+    response.headers.update(SAFETY)
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+def _set(answer: Response, value: str, life_s: int) -> None:
+    answer.set_cookie(
+        login.COOKIE, value, max_age=life_s, httponly=True, samesite="Strict", secure=request.is_secure, path="/"
+    )
+
+
+def logged_in(token: str | None) -> bool:
+    """Return True when the request has a cookie that stands for *token*."""
+    return token is not None and login.valid(request.cookies.get(login.COOKIE), token, time.time())
