@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from coordinator.allocation.base import Decision, Predicted, Request, Snapshot, Unplaceable, Variant, work
 from coordinator.allocation.cost import always_run, model
-from coordinator.allocation.decide import missed
+from coordinator.allocation.decide import BadDecision, missed
 from coordinator.allocation.loads import Cores, Loads, Promise, cores
 from coordinator.allocation.predict import predict
 
@@ -127,6 +127,8 @@ class _Gate:
         for _ in range(TRIES):
             try:
                 decision = self._decide(request, _avoiding(self._world, avoid))
+            except BadDecision:
+                raise
             except Unplaceable as error:
                 seen = seen or self._would_break(request)
                 if not seen:

@@ -78,6 +78,12 @@ class Catalogue:
             explain=True,
         )
 
+    def other_variants(self, asked: SessionRequest, request: Request) -> tuple[Variant, ...]:
+        """Return the variants accurate enough that *asked* rules out by naming one."""
+        taken = {v.variant_name for v in request.variants}
+        others = [v for v in self.service(asked.service).variants if v.variant_name not in taken]
+        return admissible([self._variant(v, {}) for v in others], request.objective)
+
     def request_again(self, session: SessionRecord, asked: SessionRequest, *, seed: int) -> Request:
         """Return what is asked to place a session anew: its own graph, whatever the files say by now."""
         plan = session.plan

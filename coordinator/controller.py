@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from coordinator import repair
 from coordinator.allocation import base
+from coordinator.deciding import Decider
 from coordinator.peers import PREPARE_S
 from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.records import Cordon, NodeRecord, Planned, SessionRecord
@@ -33,7 +34,7 @@ class Controller:
     """Runs from start() to stop()."""
 
     def __init__(self, parts: Parts, placer: Placer) -> None:
-        self._parts, self._placer = parts, placer
+        self._parts, self._placer, self._decider = parts, placer, Decider(parts)
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
@@ -198,7 +199,7 @@ class Controller:
         request = parts.catalogue.request_again(session, session.request, seed=secrets.randbits(31))
         request = repair.without(request, session.plan, lost, failed, nodes)
         algorithm = session.plan.algorithm if session.plan.algorithm in parts.algorithms else parts.settings.algorithm
-        return self._placer.decide(algorithm, request, repair.surviving(session.plan, lost, failed))[1]
+        return self._decider.decide(algorithm, request, repair.surviving(session.plan, lost, failed))[1]
 
     def _degrade(self, session: SessionRecord, why: str) -> SessionRecord:
         session = self._placer.change(session, state=transition(session.state, Event.LOSE), reason=why)

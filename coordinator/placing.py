@@ -1,4 +1,4 @@
-"""Deciding with what is known now, and carrying a placement out on the nodes."""
+"""Carrying a placement out on the nodes."""
 
 import logging
 import secrets
@@ -7,21 +7,19 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any
 
-from coordinator import planner, snapshot
 from coordinator.accounts import carried, same_entry
-from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
-from coordinator.allocation.decide import decide
+from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
 from coordinator.galleries import Galleries
 from coordinator.held import Held, Locks
 from coordinator.peers import Failure, Peers, reasons
-from coordinator.records import Planned, SessionRecord, addresses, replace
+from coordinator.records import Planned, SessionRecord, replace
 from coordinator.registry import Registry
 from coordinator.repair import moves
 from coordinator.sessions import Event, State, transition
-from coordinator.snapshot import NodeStatus
 from coordinator.store import StaleEpoch, Store
 from wire.database import DatabaseAway
 from wire.settings import CoordinatorSettings
@@ -53,35 +51,18 @@ class Parts:
     galleries: Galleries
     held: Held = field(default_factory=Held)
     locks: Locks = field(default_factory=Locks)
+    admission: threading.Lock = field(default_factory=threading.Lock)  # of two newcomers the second sees the first
+    displaced: SimpleQueue[int] = field(default_factory=SimpleQueue)  # sessions that one of a higher priority hurts
     closing: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)  # the controller shall look at once
 
 
 class Placer:
-    """Decides, and moves sessions. The caller holds the session's lock."""
+    """Writes, prepares and moves sessions. The caller holds the session's lock."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="placer")
-
-    def snapshot(self, avoid: Mapping[int, str]) -> Snapshot:
-        """Return what an algorithm may look at; *avoid*: nodes to refuse now, with the reason."""
-        parts, now = self._parts, time.time()
-        status = parts.registry.status()
-        nodes = {n: NodeStatus(heartbeat=s.heartbeat, refuses=avoid.get(n, s.refuses)) for n, s in status.items()}
-        samples = parts.store.samples(now - snapshot.FRESH_S)
-        sessions = parts.held.all()
-        known = parts.store.history.known(sessions, now)
-        return snapshot.build(nodes, parts.catalogue.views, sessions, samples, now, known)
-
-    def decide(
-        self, algorithm: str, request: Request, current: Placement | None = None, avoid: Mapping[int, str] | None = None
-    ) -> tuple[Decision, Planned]:
-        """Return the decision and the plan made of it. Raises coordinator.allocation.base.Unplaceable."""
-        world = self.snapshot(avoid or {})
-        decision = decide(self._parts.algorithms[algorithm], request, world, current, name=algorithm)
-        nodes = addresses({n: s.heartbeat for n, s in self._parts.registry.status().items()})
-        return decision, planner.plan(decision, algorithm, nodes)
 
     def change(self, session: SessionRecord, **changes: Any) -> SessionRecord:
         """Write *session* with *changes* and return it. Raises StaleEpoch, DatabaseAway."""

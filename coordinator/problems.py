@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from coordinator.admission import Refused
 from coordinator.allocation import base
 from coordinator.peers import Failure, reasons, refusals
 from wire.messages import Graph
@@ -27,8 +28,14 @@ class StaleChange(Conflict):
     slug, title = "stale-epoch", "The session changed meanwhile"
 
 
+class NotAdmitted(Unplaceable):
+    slug, title = "not-admitted", "Running sessions come first"
+
+
 def unplaceable(error: base.Unplaceable) -> Unplaceable:
-    """Return the answer 507 with the reason of each node."""
+    """Return the answer 507 with the reason of each node; where promises stand against it with them and what fits."""
+    if isinstance(error, Refused):
+        return NotAdmitted(error.detail, reasons=error.reasons, would_break=error.breaks, would_fit=error.fits)
     return Unplaceable(error.detail, reasons=error.reasons, handler_id=error.handler_id)
 
 

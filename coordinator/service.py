@@ -7,7 +7,9 @@ import time
 
 from coordinator import present, repair
 from coordinator.accounts import carried
+from coordinator.admission import Break, Refused
 from coordinator.allocation import base
+from coordinator.deciding import Decider, Offer
 from coordinator.peers import Failure, away, reasons
 from coordinator.placing import MoveFailed, Parts, Placer, new_key
 from coordinator.problems import UnknownSession, known, unplaceable, unprepared
@@ -32,7 +34,7 @@ class Sessions:
     """The sessions' side of the API."""
 
     def __init__(self, parts: Parts, placer: Placer) -> None:
-        self._parts, self._placer = parts, placer
+        self._parts, self._placer, self._decider = parts, placer, Decider(parts)
 
     # --- asking ---------------------------------------------------------------------------------------
 
@@ -70,26 +72,53 @@ class Sessions:
     def dry_run(self, asked: SessionRequest) -> Json:
         """Return what create() would decide now. Raises Unprocessable, Unplaceable."""
         request = self._request(asked)
-        decision, plan = self._decide(self._algorithm(asked.algorithm), request)
-        self._check_galleries(asked, plan)
-        head: Json = {"service": request.service, "variant": decision.variant.variant_name, "dry_run": True}
-        return head | present.planned(plan)
+        offer = self._offer(asked, request, self._algorithm(asked.algorithm))
+        self._check_galleries(asked, offer.plan)
+        variant = offer.admitted.decision.variant.variant_name
+        head: Json = {"service": request.service, "variant": variant, "dry_run": True}
+        return head | present.planned(offer.plan) | {"would_break": offer.admitted.displaced}
 
     def create(self, asked: SessionRequest) -> SessionRecord:
         """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable."""
         request, algorithm = self._request(asked), self._algorithm(asked.algorithm)
-        decision, plan = self._decide(algorithm, request)
-        self._check_galleries(asked, plan)
-        record = self._add(asked, request, decision, plan)
+        record, displaced = self._enter(asked, request, algorithm)
         with self._parts.locks.hold(record.session_id):
-            self._parts.held.put(record)
             try:
                 self._placer.event(record, "created", service=record.service, variant=record.variant)
                 record = self._prepare(record, request, algorithm)
+                self._displace(record, displaced)
                 return self._start(record) if asked.start else record
             except (Problem, DatabaseAway, StaleEpoch) as error:
                 self._give_up(record.session_id, str(error))
                 raise
+
+    def _enter(
+        self, asked: SessionRequest, request: base.Request, algorithm: str
+    ) -> tuple[SessionRecord, tuple[Break, ...]]:
+        """Let the session in: from here on others see it. Returns it with whom it displaces."""
+        offer = self._offer(asked, request, algorithm)
+        self._check_galleries(asked, offer.plan)
+        with self._parts.admission:
+            try:
+                self._decider.confirm(offer, request, asked.priority)
+            except Refused:  # by one that came in meanwhile
+                offer = self._offer(asked, request, algorithm)
+            record = self._add(asked, request, offer.admitted.decision, offer.plan)
+            self._parts.held.put(record)
+            return record, offer.admitted.displaced
+
+    def _displace(self, record: SessionRecord, displaced: tuple[Break, ...]) -> None:
+        """Tell the sessions of a lower priority what was done to them; the controller looks for other places."""
+        whys: dict[int, list[str]] = {}
+        for broken in displaced:
+            for session_id in broken.session_ids:
+                whys.setdefault(session_id, []).append(broken.why)
+        who = f"session {record.session_id} of priority {record.request.priority} came in"
+        for session_id, reasons_ in whys.items():
+            hurt = self._parts.held.get(session_id)
+            if hurt is not None:
+                self._placer.event(hurt, "degraded", cause="priority", why=f"{who}: {'; '.join(reasons_)}")
+                self._parts.displaced.put(session_id)
 
     def _add(
         self, asked: SessionRequest, request: base.Request, decision: base.Decision, plan: Planned
@@ -134,13 +163,13 @@ class Sessions:
         failures: dict[int, Failure],
     ) -> SessionRecord:
         try:
-            decision, plan = self._placer.decide(algorithm, request, avoid=avoid)
+            offer = self._decider.admit(algorithm, request, record.request.priority, avoid=avoid, but=record.session_id)
         except base.Unplaceable as error:
             problem = unprepared(failures, record.plan.graph)
             problem.members["reasons"] = error.reasons
             raise problem from error
-        epoch, variant = record.epoch + 1, decision.variant.variant_name
-        return self._placer.change(record, plan=plan, epoch=epoch, accept_from=epoch, variant=variant)
+        epoch, variant = record.epoch + 1, offer.admitted.decision.variant.variant_name
+        return self._placer.change(record, plan=offer.plan, epoch=epoch, accept_from=epoch, variant=variant)
 
     def _give_up(self, session_id: int, reason: str) -> None:
         """Free the nodes and keep the session as failed, with the reason."""
@@ -186,7 +215,7 @@ class Sessions:
             self._check_nodes(wish)
             request = self._parts.catalogue.request_again(record, wish, seed=secrets.randbits(31))
             algorithm = self._algorithm(asked.algorithm or record.plan.algorithm)
-            _, plan = self._decide(algorithm, request, placement(record))
+            plan = self._decide(algorithm, request, placement(record))
             if not repair.moves(record.plan, plan):
                 plan = carried(record.plan, replace(plan, nodes=record.plan.nodes), None, "")
                 return self._placer.change(record, request=wish, plan=plan)
@@ -224,10 +253,15 @@ class Sessions:
             raise Unprocessable(detail, pointer="/algorithm")
         return name
 
-    def _decide(
-        self, algorithm: str, request: base.Request, current: base.Placement | None = None
-    ) -> tuple[base.Decision, Planned]:
+    def _offer(self, asked: SessionRequest, request: base.Request, algorithm: str) -> Offer:
+        others = self._parts.catalogue.other_variants(asked, request)
         try:
-            return self._placer.decide(algorithm, request, current)
+            return self._decider.admit(algorithm, request, asked.priority, others=others)
+        except base.Unplaceable as error:
+            raise unplaceable(error) from error
+
+    def _decide(self, algorithm: str, request: base.Request, current: base.Placement | None = None) -> Planned:
+        try:
+            return self._decider.decide(algorithm, request, current)[1]
         except base.Unplaceable as error:
             raise unplaceable(error) from error

@@ -54,6 +54,8 @@ def decide(
     for variant in request.variants:
         try:
             found.append(_checked(algorithm, name, replace(request, variants=(variant,)), snapshot, current))
+        except BadDecision:
+            raise  # it is not asked again: what fails or hangs once may do so for every variant
         except Unplaceable as refusal:
             refused[variant.variant_name] = refusal
         if found and _settled(request.objective):
