@@ -41,8 +41,8 @@ class Controller:
         self._offers: set[tuple[int, str]] = set()  # node_id, boot_id of the nodes that take handlers
         self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
         self.database_fault: str | None = None
-
         self.leads = False  # this process holds the leader row
+
     def load(self) -> None:
         """Take nodes and sessions from the database. Raises DatabaseAway."""
         self._parts.registry.merge(self._parts.store.nodes(), time.monotonic())
@@ -90,7 +90,6 @@ class Controller:
             self._repair()
             self._end_drains()
 
-    def _share(self) -> None:
     def _lead(self) -> bool:
         """Take or renew the lease; return whether this process controls."""
         lease_s = max(LEASE_S, 3 * self._parts.settings.control_period)
@@ -100,6 +99,7 @@ class Controller:
         self.leads = leads
         return leads
 
+    def _share(self) -> None:
         """Write what this process heard, and take what others heard and changed."""
         registry, store = self._parts.registry, self._parts.store
         news = [r for r in registry.records() if self._written.get(r.node_id) != r.last_seen]
@@ -236,8 +236,8 @@ class Controller:
         return record.node_id in used or bool(record.heartbeat.sessions)
 
     def _note_fault(self, fault: str | None) -> None:
-        if fault != self.database_fault:
         if fault is not None:
             self.leads = False
+        if fault != self.database_fault:
             logger.warning("%s", fault or "the database is back")
         self.database_fault = fault
