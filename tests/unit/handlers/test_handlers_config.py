@@ -11,17 +11,13 @@ from handlers.base import load_class, read_params
 from handlers.types import PORT_TYPES
 from tests.handler_support import ROOT
 from wire.graph import Topology
-from wire.messages import Graph
+from wire.resources import load_services
 
 TYPES = {p.stem: json.loads(p.read_text()) for p in sorted((ROOT / "config/handlers").glob("*.json"))}
-SERVICES = {p.stem: json.loads(p.read_text()) for p in sorted((ROOT / "config/services").glob("*.json"))}
+SERVICES = {s.service_name: s for s in load_services(ROOT / "config/services")}
 BY_ID: dict[int, dict[str, Any]] = {t["handler_type"]: t for t in TYPES.values()}
-VARIANTS = [(s, v["variant_name"]) for s, body in SERVICES.items() for v in body["variants"]]
-
-
-def variant(service: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = next(v for v in SERVICES[service]["variants"] if v["variant_name"] == name)
-    return found
+VARIANTS = [(s, v.variant_name) for s, service in SERVICES.items() for v in service.variants]
+PORTS = {t: (len(s["inputs"]), len(s["outputs"])) for t, s in BY_ID.items()}
 
 
 def test_the_types_of_the_contract_are_there() -> None:
@@ -41,23 +37,21 @@ def test_a_type_file_says_what_its_class_is(name: str) -> None:
 
 @pytest.mark.parametrize(("service", "name"), VARIANTS)
 def test_every_variant_can_run(service: str, name: str) -> None:
-    body = variant(service, name)
-    graph = msgspec.convert({k: body[k] for k in ("handlers", "links", "results")}, Graph)
-    topology = Topology(graph, {t: (len(s["inputs"]), len(s["outputs"])) for t, s in BY_ID.items()})
+    graph = next(v for v in SERVICES[service].variants if v.variant_name == name).graph
+    topology = Topology(graph, PORTS)
     types = {h.handler_id: BY_ID[h.handler_type] for h in graph.handlers}
     for handler in graph.handlers:
         read_params(load_class(types[handler.handler_id]["class"]), handler.params)
     for link in graph.links:
         source, target = types[link.source_handler]["outputs"], types[link.target_handler]["inputs"]
         assert source[link.source_output] == target[link.target_input]
-    assert topology.has_source == (service == "camera_preview")
+    assert topology.has_source == (service == "camera_preview" or service.startswith("offload_"))
 
 
 @pytest.mark.parametrize("service", ["face_recognition", "face_detection"])
 def test_drawing_happens_on_demand_only(service: str) -> None:
-    body = SERVICES[service]["variants"][0]
-    graph = msgspec.convert({k: body[k] for k in ("handlers", "links", "results")}, Graph)
-    topology = Topology(graph, {t: (len(s["inputs"]), len(s["outputs"])) for t, s in BY_ID.items()})
+    graph = SERVICES[service].variants[0].graph
+    topology = Topology(graph, PORTS)
     drawing = [
         k for k in graph.links if k.target_handler in (graph.handlers[-1].handler_id, graph.handlers[-2].handler_id)
     ]
@@ -66,8 +60,29 @@ def test_drawing_happens_on_demand_only(service: str) -> None:
 
 
 def test_the_first_variants_are_those_of_the_contract() -> None:
-    assert [v["variant_name"] for v in SERVICES["face_recognition"]["variants"]][:2] == ["hog", "haar"]
-    assert [v["variant_name"] for v in SERVICES["face_detection"]["variants"]][:2] == ["haar", "hog"]
+    assert [v.variant_name for v in SERVICES["face_recognition"].variants][:2] == ["hog", "haar"]
+    assert [v.variant_name for v in SERVICES["face_detection"].variants][:2] == ["haar", "hog"]
+
+
+def test_the_services_of_the_product_have_their_variants() -> None:
+    names = {s: {v.variant_name for v in service.variants} for s, service in SERVICES.items()}
+    recognition = {"haar", "hog", "yunet_sface", "mtcnn_facenet", "mmod_dlib", "hog_openface"}
+    assert names["face_recognition"] >= recognition
+    things = {"yolov3_tiny_320", "yolov3_tiny_416", "yolov3_tiny_608", "ssd_mobilenet_v2", "nanodet"}
+    assert names["object_detection"] >= things and names["people_tracking"] >= things
+    assert names["face_detection"] >= {"haar", "hog", "yunet", "mtcnn", "mmod"}
+
+
+@pytest.mark.parametrize("service", [s for s in SERVICES if s.startswith("offload_")])
+def test_an_offloaded_service_leaves_the_camera_where_it_is(service: str) -> None:
+    """Handlers placed by hand: the camera's node does no more than it must."""
+    for variant in SERVICES[service].variants:
+        nodes = {h.handler_id: h.node_id for h in variant.handlers}
+        light = {h.handler_id for h in variant.handlers if h.node_id == 1}
+        assert set(nodes.values()) == {1, 2}
+        assert [h.handler_type for h in variant.handlers if h.handler_id in light] == [2, 5]
+        hops = [k for k in variant.links if nodes[k.source_handler] != nodes[k.target_handler]]
+        assert [(k.source_handler in light, k.target_handler in light) for k in hops] == [(True, False)]
 
 
 @pytest.mark.parametrize("name", TYPES)
