@@ -52,6 +52,8 @@ class Routing:
             )
             for number in range(max(1, topology.outputs(handler_id)))
         )
+        reached = [e for o in self.outputs for e in (*(x for t in o.targets for x in t.exits), o.exit) if e is not None]
+        self.on_demand = all(e.on_demand for e in reached)  # frames that want none of these never come here
 
 
 def targets_of(plan: SessionPlan, topology: Topology, handler_id: int) -> tuple[Target, ...]:

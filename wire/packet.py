@@ -130,6 +130,7 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     kind: Kind = Kind.FRAME
     handler_id: int = UNADDRESSED  # target of a frame; source of a result
     port: int = UNADDRESSED  # input of a frame; output of a result
+    horizon: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # lowest sequence open when the entry sent this
 
 
 _decoder = msgspec.msgpack.Decoder(Header)

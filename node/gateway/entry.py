@@ -196,6 +196,8 @@ class Entry:
 
     def header(self, frame: OpenFrame, target: Target) -> Header:
         """Return the header of *frame* for *target* under the current plan."""
+        with self._lock:
+            horizon = self._window.horizon()
         return Header(
             session_id=self.session_id,
             epoch=self.plan.epoch,
@@ -207,6 +209,7 @@ class Entry:
             payload=frame.content[0],
             handler_id=target.handler_id,
             port=target.port,
+            horizon=frame.sequence if horizon is None else min(horizon, frame.sequence),
         )
 
     def dispatch(self, frame: OpenFrame) -> None:

@@ -27,6 +27,17 @@ class Job:
     received: float  # s since the epoch
     size: int  # bytes
 
+    @property
+    def ended(self) -> EmptyPart | None:
+        """How the frame ended before this handler; None: every input has a value."""
+        return ending(self.values)
+
+
+def ending(values: list[Any]) -> EmptyPart | None:
+    """Return how the frame ended before this handler, the worst way first, or None when every input has a value."""
+    empty = [v for v in values if isinstance(v, EmptyPart)]
+    return min(empty, key=lambda e: ("failed", "dropped", "ok").index(e.status), default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Done:

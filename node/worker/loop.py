@@ -1,6 +1,7 @@
 """The main thread of a handler's process: one frame after the other, or a few at once.
 
     inbox ─▶ join ─▶ [what else waits, up to max_batch] ─▶ execute ─▶ send, in the order of arrival
+                └─ stateful: in the order of sequence, each frame once
 
 A batch is made of what is in the inbox already: nothing ever waits for more.
 """
@@ -17,6 +18,7 @@ from node.worker.join import Joiner
 from node.worker.lending import Lender
 from node.worker.link import Link
 from node.worker.outgoing import Outgoing
+from node.worker.stateful import InOrder
 from wire import packet
 from wire.messages import PacketEvent
 from wire.packet import EmptyPart, Packet, PacketError, Span
@@ -41,6 +43,7 @@ class FrameLoop:
         self._joiner = Joiner(routing.inputs, bound=2 * routing.plan.window)
         self._max_batch = min(handler.max_batch, batch_bound(routing.plan.window, routing.inputs))
         self._cautious = 2 * routing.plan.window  # frames that go alone first: one may have killed a predecessor
+        self._order = InOrder(link, self._outgoing, routing.plan.window) if handler.stateful else None
         self._accept_from = 0
         self._jobs: list[Job] = []
 
@@ -51,8 +54,9 @@ class FrameLoop:
             while data is not None:
                 self._take(data)
                 data = self._link.inbox.receive(0) if 0 < len(self._jobs) < self._limit else None
-            if self._jobs:
-                jobs, self._jobs = self._jobs, []
+            while self._jobs:
+                count = self._limit
+                jobs, self._jobs = self._jobs[:count], self._jobs[count:]
                 self._work(jobs)
 
     @property
@@ -71,6 +75,8 @@ class FrameLoop:
         if routing.plan.accept_from != self._accept_from:
             self._accept_from = routing.plan.accept_from
             self._joiner.forget_before(self._accept_from)
+            if self._order is not None:
+                self._order.forget()
         if header.epoch < self._accept_from:
             return
         self._link.note(header.sequence, PacketEvent.RECV, received, arrived.size)
@@ -78,18 +84,17 @@ class FrameLoop:
         if complete is not None:
             values = [codec.from_part(p.header.payload, p.buffers) for p in complete]
             size = sum(p.size for p in complete)
-            self._jobs.append(Job(routing, complete[0].header, values, merged_trace(complete), received, size))
+            job = Job(routing, complete[0].header, values, merged_trace(complete), received, size)
+            self._jobs += [job] if self._order is None else self._order.turn(job)
         for late in self._joiner.overdue():
             lost = EmptyPart(status="dropped", ended_by=self._link.handler_id, reason="join_partner_missing")
             self._outgoing.send(routing, late.header, lost, late.header.trace)
 
     def _work(self, jobs: list[Job]) -> None:
         """Execute *jobs* and send what comes of them; what has ended before this handler passes."""
-        endings = [ending(job.values) for job in jobs]
-        living = [job for job, ended in zip(jobs, endings, strict=True) if ended is None]
-        done = iter(self._execute(living))
-        for job, ended in zip(jobs, endings, strict=True):
-            if ended is None:
+        done = iter(self._execute([job for job in jobs if job.ended is None]))
+        for job in jobs:
+            if (ended := job.ended) is None:
                 self._send(job, next(done))
             else:
                 self._outgoing.send(job.routing, job.header, ended, job.trace)
@@ -97,7 +102,7 @@ class FrameLoop:
         self._lender.end()
 
     def _execute(self, jobs: list[Job]) -> list[Done]:
-        waiting = len(self._joiner)
+        waiting = len(self._joiner) + (0 if self._order is None else len(self._order))
         if len(jobs) > 1:
             return self._execution.together(jobs, waiting)
         self._cautious = max(0, self._cautious - len(jobs))
@@ -106,18 +111,14 @@ class FrameLoop:
     def _send(self, job: Job, done: Done) -> None:
         link = self._link
         span = Span(link.handler_id, link.settings.node_id, job.received, done.start, done.end, job.size)
+        if self._order is not None:
+            self._order.keep(job, done, span)
         self._outgoing.send_or_fail(job.routing, job.header, done.value, [*job.trace, span])
 
 
 def batch_bound(window: int, inputs: int) -> int:
     """Return how many frames a batch may hold so that frames that wait for their partners have room beside it."""
     return 8 + 2 * window // max(1, inputs)
-
-
-def ending(values: list[Any]) -> EmptyPart | None:
-    """Return how the frame ended before this handler, the worst way first, or None when every input has a value."""
-    empty = [v for v in values if isinstance(v, EmptyPart)]
-    return min(empty, key=lambda e: ("failed", "dropped", "ok").index(e.status), default=None)
 
 
 def merged_trace(packets: list[Packet]) -> list[Span]:

@@ -3,8 +3,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from node.worker.execution import ending
 from node.worker.join import Joiner
-from node.worker.loop import ending, merged_trace
+from node.worker.loop import merged_trace
 from wire.packet import EmptyPart, Header, Packet, Span
 
 

@@ -1,0 +1,76 @@
+"""A stateful handler's frames, one turn each: what comes a second time is answered with what was given the first time.
+
+join ─▶ turn ─▶ [frames whose turn it is] ─▶ execute ─▶ keep (a copy) ─▶ send
+          └─ late ─▶ send what was kept, else an empty packet: dropped, out_of_order
+"""
+
+from typing import Any
+
+from handlers import codec
+from node.worker.execution import Done, Job
+from node.worker.link import Link
+from node.worker.order import Memory, Turnstile
+from node.worker.outgoing import Outgoing
+from wire.packet import EmptyPart, Span
+
+MEMORY_BYTES = 64 << 20
+
+
+class InOrder:
+    """Used by the main thread alone."""
+
+    def __init__(self, link: Link, outgoing: Outgoing, window: int) -> None:
+        self._link = link
+        self._outgoing = outgoing
+        self._gate = Turnstile[Job](bound=window)
+        self._at_work: set[int] = set()  # their turn has come, and they are not kept yet
+        self._memory = Memory[tuple[Any, Span]](2 * window, MEMORY_BYTES)
+
+    def __len__(self) -> int:
+        return len(self._gate)
+
+    def turn(self, job: Job) -> list[Job]:
+        """Return the frames whose turn has come with *job*, in order; a late one is answered."""
+        header = job.header
+        waits = header.horizon is not None and not job.routing.on_demand
+        jobs = self._gate.offer(header.sequence, header.horizon or 0 if waits else header.sequence, job)
+        if jobs is None:
+            self._answer(job)
+            return []
+        self._at_work.update(one.header.sequence for one in jobs if one.ended is None)
+        return jobs
+
+    def keep(self, job: Job, done: Done, span: Span) -> None:
+        """Keep what the handler gave; before it is sent, since it belongs to the receiver then."""
+        self._at_work.discard(job.header.sequence)
+        try:
+            value, size = copied(done.value)
+        except (TypeError, ValueError):  # sending says so
+            return
+        self._memory.keep(job.header.sequence, (value, span), size)
+
+    def forget(self) -> None:
+        """Drop those who wait: a newer epoch sends them again."""
+        self._gate.forget()
+
+    def _answer(self, job: Job) -> None:
+        if job.header.sequence in self._at_work:
+            return
+        kept = self._memory.get(job.header.sequence)
+        if kept is not None:
+            self._outgoing.send_or_fail(job.routing, job.header, kept[0], [*job.trace, kept[1]])
+            return
+        late = EmptyPart(status="dropped", ended_by=self._link.handler_id, reason="out_of_order")
+        self._outgoing.send(job.routing, job.header, job.ended or late, job.trace)
+
+
+def copied(value: Any) -> tuple[Any, int]:
+    """Return *value* in memory of its own, and its bytes. Raises TypeError or ValueError for what is no value."""
+    if value is None or isinstance(value, EmptyPart):
+        return value, 0
+    if isinstance(value, tuple):
+        copies = [copied(one) for one in value]
+        return tuple(one for one, _ in copies), sum(size for _, size in copies)
+    part, buffers = codec.to_part(value)
+    owned = [bytes(buffer) for buffer in buffers]
+    return codec.from_part(part, [memoryview(one) for one in owned]), sum(map(len, owned))
