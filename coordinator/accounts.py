@@ -53,6 +53,11 @@ def carried(old: Planned, new: Planned, last: Books | None, reason: str) -> Plan
     return replace(new, first_sequence=first, past_books=total(old.past_books, last and closed(last, reason)))
 
 
+def handed_over(old: Planned, new: Planned, final: Books) -> Planned:
+    """Return *new* with the accounts so far, when the entry of *old* went in order: its numbers go on."""
+    return replace(new, first_sequence=final.next_sequence, past_books=total(old.past_books, final))
+
+
 def closed(books: Books, reason: str) -> Books:
     """Return *books* with the frames in flight dropped by *reason*."""
     if not books.in_flight:

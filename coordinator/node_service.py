@@ -7,10 +7,12 @@ from coordinator.placing import Parts
 from coordinator.problems import UnknownNode
 from coordinator.records import Cordon, SessionRecord, replace
 from coordinator.registry import NotRegistered
-from wire.messages import Heartbeat, HeartbeatAnswer, NodeSession, WantedSession
+from wire.messages import Heartbeat, HeartbeatAnswer, NodeSession, Running, WantedSession
 from wire.web import Forbidden, Unprocessable
 
 Json = dict[str, object]
+
+AS_REPORTED = {s: s for s in (Running.INITIALIZED, Running.RUNNING, Running.STOPPED)}
 
 
 class Nodes:
@@ -33,7 +35,16 @@ class Nodes:
         reported = {s.session_id: s for s in beat.sessions}
         held = [s for s in self._parts.held.all() if node_id in s.plan.used()]
         wanted = [self._wanted(s, beat, reported.get(s.session_id)) for s in held]
+        wanted += self._in_change(beat, {s.session_id for s in held})
         return HeartbeatAnswer(sessions=wanted, received=received, answered=time.time())
+
+    def _in_change(self, beat: Heartbeat, named: set[int]) -> list[WantedSession]:
+        """Return the sessions that *beat* names as it names them while they come to that node, or leave it."""
+        return [
+            WantedSession(session_id=s.session_id, epoch=s.epoch, state=AS_REPORTED.get(s.state, Running.INITIALIZED))
+            for s in beat.sessions
+            if s.session_id not in named and self._parts.locks.busy(s.session_id)
+        ]
 
     def all(self) -> list[Json]:
         """Return all nodes, heard or named by a file, by id."""

@@ -4,11 +4,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
+
 from coordinator.planner import node_plans
 from coordinator.records import NodeAddress, SessionRecord
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.messages import Books, NodeSession
 
 PREPARE_S = 120.0  # models are loaded and warmed up, first gallery vectors computed
+HAND_OVER_S = 25.0  # frames in flight have their time to end
 ORDER_S = 5.0  # start, stop, delete
 THREADS = 32
 CONFLICT = 409
@@ -40,6 +44,16 @@ class Peers:
         entry = session.plan.entry_node
         failed = self._order(session.session_id, {n: a for n, a in nodes.items() if n != entry}, "/start")
         return failed | self._order(session.session_id, {entry: nodes[entry]}, "/start")
+
+    def hand_over(self, session: SessionRecord) -> Books | None:
+        """Have the entry finish what is in flight; returns its final books, or None when it gives none."""
+        url = f"{session.plan.nodes[session.plan.entry_node].control_url.rstrip('/')}/sessions/{session.session_id}"
+        try:
+            answer = self._client.post(f"{url}/handover", timeout=HAND_OVER_S)
+            return msgspec.json.decode(answer, type=NodeSession).books
+        except (PeerAway, PeerError, msgspec.DecodeError) as failure:
+            logger.warning("session %d: its entry is not handed over: %s", session.session_id, failure)
+            return None
 
     def stop(self, session: SessionRecord) -> dict[int, Failure]:
         """Stop everywhere."""

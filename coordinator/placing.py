@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
-from coordinator.accounts import carried, same_entry
+from coordinator.accounts import GAP, carried, handed_over, same_entry
 from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
 from coordinator.galleries import Galleries
@@ -106,6 +106,8 @@ class Placer:
         """Move *session* to *plan* while it runs: new nodes prepare first, the old epoch stays welcome until it has
         passed. Raises MoveFailed; the session then is where it was, at a later epoch.
         """
+        if not same_entry(session.plan, plan):
+            return self._entry_moved(session, plan, why, **changes)
         plan = self._carried(session, plan, "entry_moved")
         moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
         new = plan.used() - session.plan.used()
@@ -113,13 +115,40 @@ class Placer:
         if failures:
             self._undo(moved, session, new)
             raise MoveFailed(failures)
-        if not same_entry(session.plan, plan):  # it went on until now
-            past = self._carried(session, plan, "entry_moved").past_books
-            moved = self.change(moved, plan=replace(moved.plan, past_books=past))
         if session.state in (State.RUNNING, State.DEGRADED):
             self._parts.peers.start(moved)
         self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
         self.background.submit(self._settle, session, moved)
+        return moved
+
+    def _entry_moved(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
+        """Move *session* with its entry: new nodes prepare, the old entry finishes what is in flight where it is, the
+        new one goes on with its numbers. Raises MoveFailed; the session then is where it was.
+
+        Nothing is written before the old entry's last word: until then a coordinator that dies has changed nothing.
+        """
+        new = plan.used() - session.plan.used()
+        draft = replace(session, plan=plan, epoch=session.epoch + 1)
+        if failures := self._parts.peers.prepare(draft, new):
+            self._free(draft, new)
+            raise MoveFailed(failures)
+        final = self._parts.peers.hand_over(session)
+        plan = handed_over(session.plan, plan, final) if final else self._carried(session, plan, "entry_moved")
+        epoch = session.epoch + 2
+        try:
+            moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
+        except (DatabaseAway, StaleEpoch):
+            self._parts.peers.prepare(session, [session.plan.entry_node])  # the old entry goes on
+            self._free(draft, new)
+            raise
+        if failures := self._parts.peers.prepare(moved):
+            numbers_on = replace(session.plan, first_sequence=plan.first_sequence + GAP)
+            self._undo(moved, replace(session, plan=numbers_on), new)
+            raise MoveFailed(failures)
+        if session.state in (State.RUNNING, State.DEGRADED):
+            self._parts.peers.start(moved)
+        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
+        self._free(session, session.plan.used() - plan.used())
         return moved
 
     def close(self) -> None:

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from node import control, targets
 from node.children import Child, Hooks, Job
 from node.galleries import Galleries
@@ -34,6 +36,7 @@ logger = logging.getLogger(__name__)
 
 PREPARE_S = 60.0  # how long a PUT waits for its handlers
 ATTACH_S = 10.0  # and for the gateway
+HAND_OVER_S = 10.0  # how long frames in flight may take when the entry moves: as long as at the end of a daemon
 HANDLER_PATIENCE_S = 2.0  # how long a handler's process may take to leave
 GATEWAY_START_S = 20.0
 
@@ -114,6 +117,26 @@ class Agent:
     def stop_session(self, session_id: int) -> NodeSession:
         """Let no more frames in. Raises UnknownSession, InvalidTransition."""
         return self._command(session_id, Event.STOP)
+
+    def hand_over(self, session_id: int) -> NodeSession:
+        """End the entry here in order, since another node becomes it; returns the session with its final books.
+
+        Clients get 503 from now on; a later plan that leaves the entry here takes it back. Raises UnknownSession,
+        NotPrepared when the gateway does not answer.
+        """
+        held = self._find(session_id)
+        with held.lock:
+            self._must_hold(held)
+            self._touch(session_id)
+            held.final_books = None
+            self.gateway.send(control.HandOver(session_id=session_id, patience=HAND_OVER_S))
+            with self._attached:
+                self._attached.wait_for(lambda: held.final_books is not None, HAND_OVER_S + ATTACH_S)
+            self._touch(session_id)
+            if held.final_books is None:
+                raise NotPrepared(f"the gateway is {self.gateway.state}: it has not handed session {session_id} over")
+            logger.info("session %d: the entry is handed over", session_id)
+            return msgspec.structs.replace(held.status(self.node_id), books=held.final_books)
 
     def delete(self, session_id: int) -> bool:
         """End the session and its processes; returns False when there was none."""
@@ -318,6 +341,12 @@ class Agent:
                 if held is not None:
                     held.not_attached = message.failure
                     held.attached = message.epoch if message.failure is None else None
+                self._attached.notify_all()
+        elif isinstance(message, control.HandedOver):
+            with self._attached:
+                held = self._sessions.get(message.session_id)
+                if held is not None:
+                    held.final_books = message.books
                 self._attached.notify_all()
         elif isinstance(message, control.Telemetry):
             for stats in message.sessions:

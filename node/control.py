@@ -63,6 +63,13 @@ class Detach(Message, frozen=True, kw_only=True, tag="detach"):
     session_id: int
 
 
+class HandOver(Message, frozen=True, kw_only=True, tag="hand_over"):
+    """The session's entry moves to another node: take no more frames, finish those in flight, answer HandedOver."""
+
+    session_id: int
+    patience: float  # s; what is open then is dropped
+
+
 class HandlerLost(Message, frozen=True, kw_only=True, tag="handler_lost"):
     """A local handler died and a new process is ready: the entry must send unanswered frames again."""
 
@@ -110,6 +117,13 @@ class Attached(Message, frozen=True, kw_only=True, tag="attached"):
     failure: str | None = None
 
 
+class HandedOver(Message, frozen=True, kw_only=True, tag="handed_over"):
+    """Answer to HandOver: the entry's last word on its frames."""
+
+    session_id: int
+    books: Books
+
+
 class LinkStats(Struct, frozen=True, array_like=True):
     """What this process sent to another node since its last message."""
 
@@ -149,8 +163,8 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 
 ToHandler = Configure | SetRunning | Shutdown
-ToGateway = Attach | SetState | Detach | HandlerLost | HandlerGaveUp | Shutdown
-FromChild = Ready | Failed | Attached | Telemetry | Drained
+ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | Shutdown
+FromChild = Ready | Failed | Attached | HandedOver | Telemetry | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 to_handler = msgspec.msgpack.Decoder(ToHandler)

@@ -11,7 +11,7 @@ from node.launcher import Launcher
 from node.sampler import ProcessSample
 from node.sessions import BadPlan, Event, NotPrepared, transition
 from node.supervision import ChildState
-from wire.messages import HandlerStatus, NodeSession, Running, SessionPlan
+from wire.messages import Books, HandlerStatus, NodeSession, Running, SessionPlan
 
 MEAN_OVER_S = 5.0  # period of a handler's mean service time
 
@@ -89,6 +89,7 @@ class Held:
     stats: control.SessionStats | None = None
     attached: int | None = None  # epoch that the gateway has confirmed
     not_attached: str | None = None  # why the gateway cannot
+    final_books: Books | None = None  # of the entry, once it was handed over
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def apply(self, event: Event) -> None:

@@ -112,6 +112,11 @@ def _add_sessions(app: Flask, agent: Agent) -> None:
         """Let no more frames in."""
         return encode(agent.stop_session(session_id))
 
+    @app.post("/sessions/<int:session_id>/handover")
+    def hand_over(session_id: int) -> Response:
+        """Finish what is in flight and take no more frames: another node becomes the entry."""
+        return encode(agent.hand_over(session_id))
+
     @app.delete("/sessions/<int:session_id>")
     def delete(session_id: int) -> ResponseReturnValue:
         """End the session; idempotent."""

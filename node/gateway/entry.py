@@ -29,6 +29,9 @@ from wire.packet import Header, Packet, PacketError, Span
 
 log = logging.getLogger(__name__)
 
+HAND_OVER_S = 60.0  # after so long without a plan that ends it a hand-over is off
+GAP = 1_000_000  # the numbers that another entry may have given meanwhile
+
 
 class Dropped(Exception):
     """A newer frame took this one's place (live)."""
@@ -71,6 +74,7 @@ class Entry:
         self._watchers = 0
         self._closed = False
         self.leaving = False  # another node becomes the entry
+        self._left = 0.0  # monotonic s, when that was told
         self.sender = sender(lambda: self.plan)
         self._set_plan(plan)
 
@@ -97,7 +101,7 @@ class Entry:
         """
         with self._lock:
             raised = plan.accept_from > self.plan.accept_from
-            if self.leaving and plan.epoch > self.plan.epoch:
+            if self.leaving:
                 self._stay()
             self._set_plan(plan)
             self.outcomes.books.begin_at(plan.entry.first_sequence)
@@ -292,7 +296,7 @@ class Entry:
         What is still open then is dropped: entry_moved. Kept results can be asked for until the entry is closed.
         """
         with self._lock:
-            self.leaving = True
+            self.leaving, self._left = True, time.monotonic()
             self._window.end()
         self.outcomes.wait_until_empty(patience_s)
         with self._lock:
@@ -300,6 +304,18 @@ class Entry:
                 self.care.drop_all("entry_moved")
                 self.outcomes.end()
             return self.outcomes.books.read()
+
+    def look_after(self) -> None:
+        """Called each second: care for what is overdue; end a hand-over that nobody came back to.
+
+        Whoever asked for it may be dead. Should a successor be numbering frames all the same, ours are not the same.
+        """
+        with self._lock:
+            if self.leaving and time.monotonic() - self._left > HAND_OVER_S and not self._closed:
+                log.warning("session %s: no other entry came: this one goes on", self.session_id)
+                self.outcomes.books.begin_at(self.outcomes.books.next_sequence + GAP)
+                self._stay()
+        self.care.look_after()
 
     def _stay(self) -> None:
         """Take frames again after all. The lock is held."""

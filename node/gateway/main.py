@@ -26,8 +26,10 @@ from node.control import (
     Detach,
     Drained,
     Failed,
+    HandedOver,
     HandlerGaveUp,
     HandlerLost,
+    HandOver,
     Ready,
     SessionStats,
     SetState,
@@ -59,6 +61,7 @@ class Gateway:
 
     def __init__(self, pipe: Pipe, listener: socket.socket, settings: ChildSettings) -> None:
         self._pipe = pipe
+        self._saying = threading.Lock()
         self._settings = settings
         self._listener = listener
         self.closing = threading.Event()
@@ -76,9 +79,13 @@ class Gateway:
         self._results = threading.Thread(target=self._receive, name="results", daemon=True)
         self._results.start()
         threading.Thread(target=self._look_after, name="care", daemon=True).start()
-        control.send(self._pipe, Ready())
+        self._say(Ready())
         self._greeted()
         threading.Thread(target=server.serve, name="accept", daemon=True).start()
+
+    def _say(self, message: control.Message) -> None:
+        with self._saying:
+            control.send(self._pipe, message)
 
     def _greeted(self) -> None:
         """Take the sessions that the agent names first: before them every frame would be answered with 404."""
@@ -118,7 +125,7 @@ class Gateway:
             for held in self.sessions.all():
                 try:
                     if held.entry is not None:
-                        held.entry.care.look_after()
+                        held.entry.look_after()
                 except Exception:
                     log.exception("care of session %s", held.session_id)
 
@@ -145,6 +152,8 @@ class Gateway:
         elif isinstance(message, Detach):
             self._entry_ports.close(message.session_id)
             self.sessions.detach(message.session_id)
+        elif isinstance(message, HandOver):
+            threading.Thread(target=self._hand_entry_over, args=(message,), name="hand over", daemon=True).start()
         elif isinstance(message, HandlerLost | HandlerGaveUp):
             threading.Thread(target=self._lost, args=(message,), name="lost", daemon=True).start()
         elif isinstance(message, Shutdown):
@@ -154,10 +163,10 @@ class Gateway:
         try:
             self.sessions.attach(message.session_id, message.plan, message.state)
         except (GraphError, KeyError) as error:
-            control.send(self._pipe, Failed(reason=f"session {message.session_id}: {error}", for_good=True))
+            self._say(Failed(reason=f"session {message.session_id}: {error}", for_good=True))
             return
         failure = self._open_port(message)
-        control.send(self._pipe, Attached(session_id=message.session_id, epoch=message.plan.epoch, failure=failure))
+        self._say(Attached(session_id=message.session_id, epoch=message.plan.epoch, failure=failure))
 
     def _open_port(self, message: Attach) -> str | None:
         """Open the port that the session asks for; returns why that cannot be, or None."""
@@ -169,6 +178,13 @@ class Gateway:
             log.error("session %s: %s", message.session_id, error)
             return str(error)
         return None
+
+    def _hand_entry_over(self, message: HandOver) -> None:
+        """Bring an entry that moves away to its end, and say what it counted."""
+        held = self.sessions.get(message.session_id)
+        if held is not None and held.entry is not None:
+            books = held.entry.hand_over(message.patience)
+            self._say(HandedOver(session_id=message.session_id, books=books))
 
     def _lost(self, message: HandlerLost | HandlerGaveUp) -> None:
         """Tell the entry, here or on its node, that frames must be sent again or fail."""
@@ -200,7 +216,7 @@ class Gateway:
         telemetry = self._recorder.take()
         if telemetry is not None or stats:
             message = telemetry or Telemetry()
-            control.send(self._pipe, msgspec.structs.replace(message, sessions=stats))
+            self._say(msgspec.structs.replace(message, sessions=stats))
 
     def _stats(self, session_id: int) -> SessionStats | None:
         held = self.sessions.get(session_id)
@@ -230,7 +246,7 @@ class Gateway:
                 self._obey(control.receive(self._pipe, control.to_gateway))
         with contextlib.suppress(OSError):
             self._hand_over()
-            control.send(self._pipe, Drained(in_flight=self._in_flight()))
+            self._say(Drained(in_flight=self._in_flight()))
         for held in self.sessions.all():
             self.sessions.detach(held.session_id)
         self.closing.set()

@@ -13,6 +13,7 @@ from node.addresses import handler_address, handler_depth
 from node.channel import Inbox
 from node.forward import Forwarder
 from node.gateway import care
+from node.gateway import entry as module
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Result
 from node.gateway.window import OpenFrame
@@ -410,13 +411,24 @@ def test_what_a_moving_entry_cannot_finish_is_dropped_and_a_later_plan_takes_it_
     session.post()
     books = session.entry.hand_over(0.1)
     assert (books.in_flight, books.dropped_at) == (0, {"entry": {"entry_moved": 1}})
-    session.entry.update(plan(window=2, epoch=1))
     with pytest.raises(Ended):
         session.post()
     session.entry.update(plan(window=2, epoch=2))  # the move failed
     assert session.post().sequence == 1
     assert next(session.entry.outcomes.stream(0, 0.01)) is None, "streams go on"
     assert session.balanced()
+
+
+def test_a_hand_over_that_nobody_comes_back_to_is_off(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coordinator died in between; numbers that a successor may have given are not given again."""
+    session = make()
+    final = session.entry.hand_over(0.0)
+    session.entry.look_after()
+    with pytest.raises(Ended):
+        session.post()
+    monkeypatch.setattr(module, "HAND_OVER_S", 0.0)
+    session.entry.look_after()
+    assert session.post().sequence == final.next_sequence + module.GAP
 
 
 def test_an_entry_that_is_prepared_early_learns_later_where_its_numbers_begin(make: Make) -> None:
