@@ -20,12 +20,12 @@ from coordinator.node_service import Nodes
 from coordinator.peers import Peers
 from coordinator.placing import Parts, Placer
 from coordinator.portraits import Portraits
+from coordinator.probes import Probes
 from coordinator.problems import StaleChange, WrongState
 from coordinator.registry import NodeState, NotRegistered, Registry
 from coordinator.service import Sessions
 from coordinator.sessions import InvalidTransition
 from coordinator.store import StaleEpoch, Store
-from coordinator.watch import Watch
 from wire import database
 from wire.client import ControlClient
 from wire.database import DatabaseAway
@@ -60,7 +60,7 @@ class Coordinator:
         )
         self._placer = Placer(self._parts)
         self._controller = Controller(self._parts, self._placer)
-        self._watch = Watch(registry, self._parts.wake.set)
+        self._probes = Probes(registry, self._parts.wake.set)
         self._controller.load()
         sessions = Sessions(self._parts, self._placer)
         self._feed = Feed(lambda: now(self._parts), lambda session_id: detail(self._parts, sessions, session_id))
@@ -70,11 +70,12 @@ class Coordinator:
         """Begin to control. serving: says no as soon as the server wants to stop."""
         self._feed.serving = serving
         self._controller.start()
-        self._watch.start()
+        self._probes.start()
 
     def stop(self) -> None:
         """End in order."""
-        self._watch.stop()
+        self._feed.end()
+        self._probes.stop()
         self._controller.stop()
         self._placer.close()
         self._parts.peers.close()

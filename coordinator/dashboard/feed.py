@@ -32,6 +32,7 @@ class Feed:
     ) -> None:
         self._read, self._detail = read, detail
         self.serving: Callable[[], bool] = lambda: True  # feeds end when it says no
+        self._ended = threading.Event()
         self._lock = threading.Lock()
         self._rows, self._read_at = Rows(), float("-inf")
         self._encoded: dict[int, bytes] = {}  # by id of the rows before: changes to now, shared by all pages
@@ -53,7 +54,7 @@ class Feed:
             yield f"retry: {RETRY_MS}\n\n".encode()
             shown: Rows | None = None
             spoken, detail = time.monotonic(), b""
-            while self.serving():
+            while self.serving() and not self._ended.is_set():
                 rows = self.rows()
                 data = self._news(shown, rows)
                 if data:
@@ -69,10 +70,14 @@ class Feed:
                 elif time.monotonic() - spoken > QUIET_S:
                     yield b": still here\n\n"
                     spoken = time.monotonic()
-                time.sleep(PERIOD_S)  # nothing to wait for: figures come with heartbeats, all the time
+                self._ended.wait(PERIOD_S)  # figures come with heartbeats, all the time
         finally:
             with self._lock:
                 self._pages -= 1
+
+    def end(self) -> None:
+        """End all pages' events."""
+        self._ended.set()
 
     def rows(self) -> Rows:
         """Return the rows, at most a period old."""

@@ -2,6 +2,7 @@
 
 import { call, cells, fault, h, table } from "./dom.js";
 
+const PLAIN = { required: true, maxlength: 128, pattern: "[^/]+", title: "up to 128 characters, no slash" };
 const path = (...parts) => `/galleries/${parts.map(encodeURIComponent).join("/")}`;
 
 export class Galleries {
@@ -45,8 +46,8 @@ export class Galleries {
   }
 
   enrolment() {
-    const gallery = h("input", { required: true, value: this.name || "default", readonly: this.name !== null, maxlength: 128 });
-    const label = h("input", { required: true, placeholder: "Ada Lovelace", maxlength: 128 });
+    const gallery = h("input", { ...PLAIN, value: this.name || "default", readonly: this.name !== null });
+    const label = h("input", { ...PLAIN, placeholder: "Ada Lovelace" });
     const files = h("input", { type: "file", accept: "image/*", multiple: true });
     const form = h("form", { class: "drop", "aria-label": "Enrol somebody" }, h("label", {}, "Gallery", gallery), h("label", {}, "Who it is", label),
       h("label", {}, "Pictures (or drop them here)", files), h("button", { class: "main" }, "Enrol"));

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from coordinator.probes import LATE_S, Probes, refuses
 from coordinator.registry import NodeState, Registry
-from coordinator.watch import LATE_S, Watch, refuses
 from wire.messages import Hardware, Heartbeat, Load
 
 
@@ -60,7 +60,7 @@ def test_a_node_is_doubtful_when_it_is_late_or_when_another_could_not_reach_it(l
 def test_a_node_that_refuses_is_down_at_once_and_the_controller_is_woken(listener: socket.socket) -> None:
     where, woken = url(listener), list[bool]()
     nodes = registry(where, heard=0.0)
-    watch = Watch(nodes, lambda: woken.append(True))
+    watch = Probes(nodes, lambda: woken.append(True))
     nodes.doubt([1])
     watch.look()
     assert (nodes.state(1), woken) == (NodeState.UP, [])
