@@ -2,7 +2,7 @@
 
 import { call, cells, fault, h, table } from "./dom.js";
 
-const PLAIN = { required: true, maxlength: 128, pattern: "[^/]+", title: "up to 128 characters, no slash" };
+const PLAIN = { required: true, maxlength: 128, pattern: "[^\\/]+", title: "up to 128 characters, no slash" };
 const path = (...parts) => `/galleries/${parts.map(encodeURIComponent).join("/")}`;
 
 export class Galleries {
