@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import time
 from dataclasses import asdict
@@ -18,6 +19,7 @@ RECORDS = ROOT / "run/faults"
 def main() -> int:
     """Run the seeds asked for; return 1 when a promise was broken."""
     asked = arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt: a run that is stopped leaves nothing
     if asked.seed is not None:
         made = plan(asked.seed, nodes_die=asked.nodes_die)
         say(json.dumps(made.document(), indent=1))

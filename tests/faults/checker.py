@@ -42,7 +42,7 @@ class Seen:
     in_flight: Sequence[int] = ()  # by the API, during the run
     window: int = 16
     live: bool = False
-    entry_lost: bool = False  # the entry's gateway was killed: what only it knew is gone
+    entry_lost: bool = False  # the entry's gateway was killed: its open frames are dropped, what it answered is kept
     node_lost: bool = False  # the entry's node was killed: the new entry's numbers begin higher
     killed: Mapping[int, int] = field(default_factory=dict)  # handler_id -> how often
 
@@ -88,7 +88,7 @@ def _pairs(seen: Seen) -> Iterator[str]:
         if answer.status in ("ok", "failed"):
             found[answer.key].add(answer.sequence)
     for key, sequences in found.items():
-        if len(sequences) > 1 and not (seen.entry_lost or seen.node_lost):
+        if len(sequences) > 1 and not seen.node_lost:
             yield f"G4: frame {key} has the results {sorted(s for s in sequences if s is not None)}"
 
 
@@ -118,7 +118,7 @@ def _streams(seen: Seen) -> Iterator[str]:
             if answer is not None and (answer.status, answer.mark) != (result["status"], mark_of(result, answer)):
                 yield f"G4: sequence {result['sequence']} is {result['status']} in a stream, {answer.status} in a post"
         missing = set(final) - set(sequences)
-        if missing and not (seen.entry_lost or seen.node_lost):
+        if missing and not seen.node_lost:
             yield f"G2: a stream lacks {sorted(missing)[:10]}"
 
 
@@ -169,15 +169,16 @@ def _reasons(seen: Seen) -> Iterator[str]:
 
 
 def _totals(seen: Seen) -> Iterator[str]:
-    """While its entry lives, all that a session has booked is in its streams."""
+    """While the entry's node lives, all that a session has booked is in its streams, but for what a gateway lost."""
     answered = {a.sequence for a in seen.answers if a.status in ("ok", "failed")}
     if seen.books["delivered"] < len(answered):
         yield f"G1: {seen.books['delivered']} delivered, but {len(answered)} results were answered"
-    if seen.entry_lost or seen.node_lost:
+    if seen.node_lost:
         return
+    dropped = sum(count for reason, count in seen.books["dropped"].items() if reason != "gateway_lost")
     for stream in seen.streams:
         statuses = Counter("dropped" if r["status"] == "dropped" else "delivered" for r in stream)
-        booked = {"delivered": seen.books["delivered"], "dropped": sum(seen.books["dropped"].values())}
+        booked = {"delivered": seen.books["delivered"], "dropped": dropped}
         for status, count in booked.items():
             if statuses[status] != count:
                 yield f"G1: {count} {status} in the books, {statuses[status]} in a stream"
