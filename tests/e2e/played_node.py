@@ -23,6 +23,7 @@ class PlayedNode:
         self.states: dict[int, str] = {}
         self.calls: list[tuple[str, str]] = []
         self.refuse: tuple[int, dict[str, Any]] | None = None
+        self.final_books: dict[str, Any] = {}  # what it says when it hands an entry over
         self.extra: dict[int, dict[str, Any]] = {}  # session_id -> members of its report
         self._quiet = threading.Event()
         self._server = _serve(self)
@@ -76,6 +77,8 @@ class PlayedNode:
             self.states.setdefault(int(session_id), "initialized")
         elif method == "DELETE":
             self.plans.pop(int(session_id), None)
+        elif order == "handover":
+            return 200, self._report(int(session_id)) | {"books": self.final_books}
         else:
             self.states[int(session_id)] = {"start": "running", "stop": "stopped"}[order]
         return 200, {}

@@ -317,12 +317,55 @@ def test_a_drained_node_is_left_and_then_cordoned(daemon: Daemon, play: Callable
     number = post(daemon, "/sessions", {"service": "face_detection"}).json()["session_id"]
     assert old.plans[number]["local"]
     assert post(daemon, "/nodes/1/drain").json()["state"] == "draining"
-    eventually(lambda: number in new.plans and new.plans[number]["epoch"] == 2)
-    eventually(lambda: new.plans[number]["accept_from"] == 2)
+    eventually(lambda: number in new.plans and new.plans[number]["epoch"] == 3)
+    assert new.plans[number]["accept_from"] == 3
     eventually(lambda: number not in old.plans)
     eventually(lambda: get(daemon, "/nodes/1")["state"] == "cordoned")
     assert new.states[number] == "running"
     assert get(daemon, f"/sessions/{number}")["session_url"].startswith(new.data_url)
+
+
+ENTRY_AT = {node: {"pin": {str(h): node for h in range(4)}} for node in (1, 2)}
+
+
+def test_the_final_books_of_an_entry_that_moves_are_the_session_s(
+    daemon: Daemon, play: Callable[..., PlayedNode]
+) -> None:
+    """Not those of its last heartbeat, which are a second old."""
+    old, new = play(1), play(2)
+    number = post(daemon, "/sessions", {"service": "face_detection"} | ENTRY_AT[1]).json()["session_id"]
+    old.extra[number] = {"books": {"frames_in": 7, "delivered": 5, "in_flight": 2, "next_sequence": 7}}
+    old.final_books = {"frames_in": 9, "delivered": 9, "next_sequence": 9}
+    eventually(lambda: (get(daemon, f"/sessions/{number}")["measured"]["books"] or {}).get("in_flight") == 2)
+    assert post(daemon, f"/sessions/{number}/reallocate", ENTRY_AT[2]).json()["entry_node"] == 2
+    books = get(daemon, f"/sessions/{number}")["measured"]["books"]
+    assert (books["frames_in"], books["delivered"], books["dropped"], books["in_flight"]) == (9, 9, {}, 0)
+    assert new.plans[number]["entry"]["first_sequence"] == 9
+    calls = [call for call in old.calls if str(number) in call[1]]
+    assert calls.index(("POST", f"/sessions/{number}/handover")) < calls.index(("DELETE", f"/sessions/{number}"))
+    assert new.states[number] == "running"
+
+
+def test_an_entry_without_a_last_word_is_left_like_a_lost_one(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+    old, new = play(1), play(2)
+    number = post(daemon, "/sessions", {"service": "face_detection"} | ENTRY_AT[1]).json()["session_id"]
+    old.extra[number] = {"books": {"frames_in": 7, "delivered": 5, "in_flight": 2, "next_sequence": 7}}
+    old.final_books = {"frames_in": "nonsense"}
+    eventually(lambda: (get(daemon, f"/sessions/{number}")["measured"]["books"] or {}).get("in_flight") == 2)
+    post(daemon, f"/sessions/{number}/reallocate", ENTRY_AT[2])
+    books = get(daemon, f"/sessions/{number}")["measured"]["books"]
+    assert (books["frames_in"], books["dropped"], books["in_flight"]) == (7, {"entry_moved": 2}, 0)
+    assert new.plans[number]["entry"]["first_sequence"] == 1_000_007
+
+
+def test_a_node_that_cannot_take_the_entry_changes_nothing(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+    old, new = play(1), play(2)
+    number = post(daemon, "/sessions", {"service": "face_detection"} | ENTRY_AT[1]).json()["session_id"]
+    new.refuse = 503, {"title": "no room"}
+    problem(post(daemon, f"/sessions/{number}/reallocate", ENTRY_AT[2]), 503)
+    session = get(daemon, f"/sessions/{number}")
+    assert (session["epoch"], session["entry_node"], session["state"]) == (1, 1, "running")
+    assert ("POST", f"/sessions/{number}/handover") not in old.calls
 
 
 def test_reallocate_moves_only_what_differs_and_keeps_the_old_epoch_welcome(
