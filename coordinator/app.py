@@ -13,6 +13,7 @@ from coordinator.controller import Controller
 from coordinator.dashboard import views as dashboard
 from coordinator.dashboard.feed import Feed
 from coordinator.dashboard.source import detail, now
+from coordinator.figures import Figures
 from coordinator.frame_store import FrameStore
 from coordinator.galleries import Galleries
 from coordinator.gallery_store import GalleryStore
@@ -26,7 +27,7 @@ from coordinator.registry import NodeState, NotRegistered, Registry
 from coordinator.service import Sessions
 from coordinator.sessions import InvalidTransition
 from coordinator.store import StaleEpoch, Store
-from wire import database
+from wire import database, metrics
 from wire.client import ControlClient
 from wire.database import DatabaseAway
 from wire.settings import CoordinatorSettings, DatabaseSettings
@@ -64,6 +65,7 @@ class Coordinator:
         self._controller.load()
         sessions = Sessions(self._parts, self._placer)
         self._feed = Feed(lambda: now(self._parts), lambda session_id: detail(self._parts, sessions, session_id))
+        metrics.add(Figures(self._feed.rows, lambda: self._controller.leads))
         self.app = self._make_app(token, sessions)
 
     def start(self, serving: Callable[[], bool] = lambda: True) -> None:

@@ -6,6 +6,7 @@ With several workers each writes files below PROMETHEUS_MULTIPROC_DIR, which mus
 import os
 
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Histogram, generate_latest, multiprocess
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
@@ -21,6 +22,11 @@ _requests = Histogram(
 def observe(method: str, rule: str, status: int, seconds: float) -> None:
     """Count a request."""
     _requests.labels(method, rule, str(status)).observe(seconds)
+
+
+def add(figures: Collector) -> None:
+    """Show what *figures* collects too; for daemons with one worker process."""
+    REGISTRY.register(figures)
 
 
 def text() -> bytes:
