@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from handlers import codec
 from handlers.base import EndOfSource, FrameError, Source
 from node.worker.link import Link
 from wire import packet
-from wire.packet import Header, Kind, Span
+from wire.packet import Buffer, Header, Kind, Span
 
 log = logging.getLogger(__name__)
 
@@ -28,34 +29,34 @@ class SourceLoop:
         self._running = running
         self._closing = closing
         self._offers = 0
+        self._end: Header | None = None  # what was offered last
 
     def run(self) -> None:
-        """Read while the session runs, until closing."""
-        ended = False
+        """Read while the session runs, until closing; say again and again when the source has ended."""
         while not self._closing.is_set():
-            if ended or not self._running.wait(IDLE_S):
-                self._closing.wait(IDLE_S if ended else 0)
-                continue
-            ended = not self._one()
+            if self._end is not None:
+                self._closing.wait(AGAIN_S)  # the gateway that heard of it may be gone: its successor must hear it too
+                self._until_taken(self._end, [])
+            elif self._running.wait(IDLE_S):
+                self._one()
 
-    def _one(self) -> bool:
-        """Offer one frame; returns False when the source has ended."""
+    def _one(self) -> None:
+        """Offer one frame, or the end."""
         start, tick = time.time(), time.monotonic()
         try:
             value = self._handler.read()
         except EndOfSource:
-            self._offer(Kind.SOURCE_END, None, start, start)
-            return False
+            self._end = self._offer(Kind.SOURCE_END, None, start, start)
+            return
         except FrameError as error:
             log.warning("source %s: %s", self._link.handler_id, error)
-            return True
+            return
         seconds = time.monotonic() - tick
         self._link.recorder.served(0.0, seconds)
         self._offer(Kind.SOURCE, value, start, start + seconds)
-        return True
 
-    def _offer(self, kind: Kind, value: Any, start: float, end: float) -> None:
-        """Offer a frame until the entry has taken it: a window that is full for long loses nothing."""
+    def _offer(self, kind: Kind, value: Any, start: float, end: float) -> Header:
+        """Offer a frame until the entry has taken it; returns the offer."""
         self._offers += 1
         link = self._link
         part, buffers = (None, []) if value is None else codec.to_part(value)
@@ -70,6 +71,12 @@ class SourceLoop:
             payload=part,
             handler_id=link.handler_id,
         )
+        self._until_taken(header, buffers)
+        return header
+
+    def _until_taken(self, header: Header, buffers: Sequence[Buffer]) -> None:
+        """Offer until the entry has taken it: a window that is full for long loses nothing."""
+        link = self._link
         while not self._closing.is_set():
             plan = link.routing().plan
             offer = msgspec.structs.replace(header, epoch=plan.epoch)

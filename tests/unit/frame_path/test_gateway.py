@@ -118,7 +118,9 @@ def said(pipe: Connection, kind: type[control.Message]) -> Any:
     raise AssertionError(f"no {kind.__name__}")
 
 
-def test_a_window_that_is_stuck_loses_no_frame_of_a_source(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_that_is_stuck_loses_no_frame_of_a_source_nor_its_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The source offers the same frame again many times before there is room: it is one frame, and none is left out."""
     monkeypatch.setattr(source, "AGAIN_S", 0.02)
     steps = graph({1: SOURCE, 2: STEP}, "1>2")
@@ -156,6 +158,15 @@ def test_a_window_that_is_stuck_loses_no_frame_of_a_source(place: Place, monkeyp
             {},
             True,
         )
+    with gateway(place, session) as (made, _):  # the first is gone, and with it what it had heard
+        held = made.sessions.get(SESSION)
+        assert held is not None
+        assert held.entry is not None
+        deadline = time.monotonic() + PATIENCE_S
+        while not held.entry.outcomes.source_ended:
+            assert time.monotonic() < deadline, "the next gateway never hears of the end"
+            time.sleep(0.01)
+        assert held.entry.outcomes.read_books().frames_in == 0
         closing.set()
         loop.join(PATIENCE_S)
     for end in (sender, exits, credits, inbox):
