@@ -8,6 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from coordinator.dashboard.rows import NodeRow, Rows, SessionRow
 from coordinator.figures import Figures
 
+ORDER = ("node_id", "node_name", "session_id", "service", "state", "outcome", "quantile")
 ROWS = Rows(
     {1: NodeRow(id=1, name="edge", state="up", cpu=25, mem=50), 2: NodeRow(id=2, name="gone", state="down")},
     {
@@ -35,7 +36,7 @@ def samples() -> dict[tuple[str, tuple[str, ...]], float]:
     registry = CollectorRegistry()
     registry.register(Figures(lambda: ROWS, lambda: True))
     families = text_string_to_metric_families(generate_latest(registry).decode())
-    return {(s.name, tuple(s.labels.values())): s.value for f in families for s in f.samples}
+    return {(s.name, tuple(s.labels[n] for n in ORDER if n in s.labels)): s.value for f in families for s in f.samples}
 
 
 def test_figures_are_in_base_units() -> None:
