@@ -1,6 +1,7 @@
 """The rows about coordinators: one that comes back, and one that takes over."""
 
 import time
+from functools import partial
 
 from benchmarks.common import Outcome, Row, Say
 from benchmarks.recovery.rows import (
@@ -35,8 +36,8 @@ def restart(world: World, runs: int, say: Say) -> Outcome:
             time.sleep(2.0)  # a while without
             epochs = {a.result.epoch for a in seen.between(at)}
             world.start("coordinator-1")
-            ready = time.monotonic()
-            wait_for(lambda: _knows(world, made.session_id, seen.sent), "all to be known again")
+            ready, answered = time.monotonic(), len(seen.answers)
+            wait_for(partial(_knows, world, made.session_id, answered), "all to be known again")
             converged = time.monotonic()
             warm(seen, len(seen.answers))
             found.append({"late_s": seen.worst_delay_s(at), "converged_s": converged - ready})
@@ -109,7 +110,7 @@ def wait_leader(world: World) -> str:
 
 def _leads(world: World, name: str) -> bool:
     try:
-        return bool(Coordinator(world.coordinators[name]).get("/readyz").get("leads"))
+        return bool(Coordinator(world.coordinators[name]).get("/readyz")["details"]["leads"])
     except ClientError:
         return False
 

@@ -26,9 +26,9 @@ def reduce(
     spare: how many of each zone and run; more than one where handlers compete. counts: replicas of each handler.
     O(handlers^2 x nodes).
     """
-    usable: Bools = np.asarray(feasible.any(axis=0))
     if len(nodes) <= SMALL:
-        return np.flatnonzero(usable)
+        return np.arange(len(nodes))
+    usable: Bools = np.asarray(feasible.any(axis=0))
     weights = np.where(feasible, times, FAR)
     chosen = set(_best_by_zone(nodes, _runs(weights), spare))
     for row, count in zip(weights, counts, strict=True):

@@ -7,6 +7,7 @@ latency = the longest path from the entry node through every handler that each f
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -92,15 +93,34 @@ class Parts(NamedTuple):
         return Parts(total, self.compute + compute, self.wait + wait, self.transfer + transfer)
 
 
-class Outcome(NamedTuple):
-    """What a placement gives. all_ms: with the branches on demand. cost: of 1,000 frames; joules: per frame."""
+class Outcome:
+    """What a placement gives. all_ms: the latency with the branches on demand. The rest is computed when asked for:
+    most placements that are looked at are compared by their latency alone.
+    """
 
-    latency: Parts
-    all_ms: float
-    fps: float | None
-    cost: float
-    joules: float
-    confidences: tuple[float, ...]
+    def __init__(self, evaluator: "Evaluator", nodes: Assignment, latency: Parts, all_ms: float) -> None:
+        self._evaluator, self._nodes = evaluator, dict(nodes)
+        self.latency, self.all_ms = latency, all_ms
+
+    @cached_property
+    def fps(self) -> float | None:
+        """Frames/s of the narrowest place."""
+        return self._evaluator.fps(self._nodes)
+
+    @property
+    def cost(self) -> float:
+        """Of 1,000 frames."""
+        return self._evaluator.sum(self._nodes, self._evaluator.model.nodes.price)
+
+    @property
+    def joules(self) -> float:
+        """Per frame."""
+        return self._evaluator.sum(self._nodes, self._evaluator.model.nodes.joules)
+
+    @property
+    def confidences(self) -> tuple[float, ...]:
+        """Of each handler's time, 0-1."""
+        return self._evaluator.confidences(self._nodes)
 
 
 class Evaluator:
@@ -111,7 +131,8 @@ class Evaluator:
         self._last: tuple[object, Outcome] | None = None
         topology = self.topology = variant.topology
         self.order, self.entry = topology.order, topology.entry
-        self.always = frozenset(always_run(variant))
+        self.needed = always_run(variant)
+        self.always = frozenset(self.needed)
         self.costs = {h: self.model.handler(work(topology.handlers[h])) for h in self.order}
         self.into = {
             h: [(k.source_handler, load_of(variant, k, snapshot)) for k in topology.links_to(h)] for h in self.order
@@ -136,15 +157,7 @@ class Evaluator:
         for handler in self.order:
             done[handler] = self._begin(handler, nodes, entry, done).plus(*self.own(handler, nodes, load), 0.0)
         back = [done[h].plus(0, 0, self._send(nodes[h], (entry,), load_)) for h, load_ in self.exits]
-        always = [h for h in self.order if h in self.always]
-        return Outcome(
-            latency=max(back, default=Parts()),
-            all_ms=max(part.total for part in done.values()),
-            fps=self._fps(nodes, always),
-            cost=self._sum(nodes, always, self.model.nodes.price),
-            joules=self._sum(nodes, always, self.model.nodes.joules),
-            confidences=tuple(float(self.costs[h].confidence[n]) for h in always for n in nodes[h]),
-        )
+        return Outcome(self, nodes, max(back, default=Parts()), max(part.total for part in done.values()))
 
     def own(self, handler: int, nodes: Assignment, load: Mapping[int, float] | None = None) -> tuple[float, float]:
         """Return compute and wait of *handler* in ms, the means of its replicas."""
@@ -202,10 +215,14 @@ class Evaluator:
         more = float(core_stretch(utilisation + others / cpus, cpus)) - float(self.model.stretch[node])
         return ms * max(0.0, more)
 
-    def _fps(self, nodes: Assignment, always: Sequence[int]) -> float | None:
+    def confidences(self, nodes: Assignment) -> tuple[float, ...]:
+        """Return how sure each time is that the latency is made of, 0-1."""
+        return tuple(float(self.costs[h].confidence[n]) for h in self.needed for n in nodes[h])
+
+    def fps(self, nodes: Assignment) -> float | None:
         """Return the frames/s of the narrowest place: a handler's processes, a node's free cores, or a link."""
         ms_per_frame, busy = 0.0, dict[int, float]()
-        for handler in always:
+        for handler in self.needed:
             places = nodes[handler]
             times = [float(self.costs[handler].ms[n]) for n in places]
             ms_per_frame = max(ms_per_frame, sum(times) / len(times) ** 2)
@@ -213,7 +230,7 @@ class Evaluator:
                 busy[n] = busy.get(n, 0.0) + ms / len(places)
         for n, ms in busy.items():
             ms_per_frame = max(ms_per_frame, ms / float(self.model.free_cores[n]))
-        for handler in always:
+        for handler in self.needed:
             for source, load in self.into[handler]:
                 ms_per_frame = max(ms_per_frame, self._occupied(nodes[source], nodes[handler], load))
         return 1000 / ms_per_frame if ms_per_frame else None
@@ -223,8 +240,10 @@ class Evaluator:
         share = load.bytes / (len(sources) * len(targets))
         return max((share * self.model.links.per_byte(a, b) for a in sources for b in targets), default=0.0)
 
-    def _sum(self, nodes: Assignment, always: Sequence[int], per_ms: Floats) -> float:
-        return sum(sum(float(self.costs[h].ms[n]) * float(per_ms[n]) for n in nodes[h]) / len(nodes[h]) for h in always)
+    def sum(self, nodes: Assignment, per_ms: Floats) -> float:
+        """Return the sum of the frame's service times, each weighed by *per_ms* of its node."""
+        parts = ([float(self.costs[h].ms[n]) * float(per_ms[n]) for n in nodes[h]] for h in self.needed)
+        return sum(sum(part) / len(part) for part in parts)
 
 
 def always_run(variant: Variant) -> list[int]:

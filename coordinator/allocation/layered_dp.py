@@ -41,7 +41,7 @@ def solve(search: Search) -> Chosen:
     paths = Paths(search, _candidates(search))
     first, bound = paths.best()
     ranks: list[tuple[Rank, Chosen]] = []
-    for nodes in (_completed(paths, first), _together(paths)):
+    for nodes in _first_looks(paths, first):
         ranks.append((search.rank(nodes), nodes))
         if _proven(search, ranks[-1][0], bound):
             return nodes
@@ -50,6 +50,12 @@ def solve(search: Search) -> Chosen:
     if _proven(search, ranks[-1][0], bound):
         return shortest
     return _mended(paths, min(ranks, key=lambda r: r[0])[1], bound, ranks)
+
+
+def _first_looks(paths: Paths, shortest: Chosen) -> Iterator[Chosen]:
+    """Yield what is mostly the best already."""
+    yield _completed(paths, shortest)
+    yield _together(paths)
 
 
 def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
@@ -122,6 +128,8 @@ def _completed(paths: Paths, nodes: Chosen) -> Chosen:
     nodes = dict(nodes)
     for handler in search.order:
         wanted = search.request.count(handler)
+        if len(nodes.get(handler, ())) >= wanted:
+            continue
         near = paths.near(handler, nodes)
         feasible = search.feasible[handler][paths.chosen]
         for at in np.argsort(near, kind="stable"):

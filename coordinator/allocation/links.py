@@ -3,8 +3,6 @@
 transfer = latency + bytes / bandwidth (+ JPEG coding where the link asks for it); 0 on one node (shared memory).
 """
 
-from collections import defaultdict
-from statistics import median
 from typing import NamedTuple
 
 import numpy as np
@@ -41,6 +39,10 @@ class LinkCosts:
             for (a, b), link in snapshot.links.items()
             if a in index and b in index and a != b
         }
+        self._ends: Ints = np.array(list(self.measured), np.intp).reshape(-1, 2).T  # sources, targets
+        self._costs: Floats = np.array(list(self.measured.values()), float).reshape(-1, 2).T  # ms, ms per byte
+        self._matrices: tuple[bytes, Floats, Floats] | None = None
+        self._sends: dict[Load, Floats] = {}
         count = len(nodes.zones)
         same = np.eye(count, dtype=bool)
         self.zone_ms: Floats = np.where(same, SAME_ZONE.latency_ms, OTHER_ZONE.latency_ms)
@@ -69,23 +71,38 @@ class LinkCosts:
         """Return latency and ms per byte between the *chosen* nodes (indices), sources in rows; 0 on the diagonal."""
         zone = self._nodes.zone[chosen]
         ms, per_byte = self.zone_ms[zone][:, zone], self.zone_per_byte[zone][:, zone]
-        if self.measured:
-            place = {int(n): i for i, n in enumerate(chosen)}
-            for (a, b), (latency, each) in self.measured.items():
-                if a in place and b in place:
-                    ms[place[a], place[b]], per_byte[place[a], place[b]] = latency, each
+        place = np.full(len(self._nodes), -1)
+        place[chosen] = np.arange(len(chosen))
+        sources, targets = place[self._ends]
+        both = (sources >= 0) & (targets >= 0)
+        at = sources[both], targets[both]
+        ms[at], per_byte[at] = self._costs[:, both]
         np.fill_diagonal(ms, 0.0)
         np.fill_diagonal(per_byte, 0.0)
         return ms, per_byte
 
+    def send(self, chosen: Ints, load: Load) -> Floats:
+        """Return ms for *load* between the *chosen* nodes (indices), sources in rows; kept for the last ones chosen,
+        which variants of one service mostly share.
+        """
+        key = chosen.tobytes()
+        if self._matrices is None or self._matrices[0] != key:
+            self._matrices, self._sends = (key, *self.matrices(chosen)), {}
+        if load not in self._sends:
+            _, ms, per_byte = self._matrices
+            sends = self._sends[load] = ms + (load.bytes * per_byte + load.extra_ms)
+            np.fill_diagonal(sends, 0.0)
+        return self._sends[load]
+
     def _learn_zones(self) -> None:
         """Take for each pair of zones the median of what was measured between their nodes."""
-        found: dict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
-        for (a, b), pair in self.measured.items():
-            found[int(self._nodes.zone[a]), int(self._nodes.zone[b])].append(pair)
-        for zones, pairs in found.items():
-            self.zone_ms[zones] = median(ms for ms, _ in pairs)
-            self.zone_per_byte[zones] = median(each for _, each in pairs)
+        sources, targets = self._nodes.zone[self._ends]
+        pairs: Ints = sources * len(self._nodes.zones) + targets
+        for matrix, values in zip((self.zone_ms, self.zone_per_byte), self._costs, strict=True):
+            order = np.lexsort((values, pairs))
+            keys, begins, counts = np.unique(pairs[order], return_index=True, return_counts=True)
+            low, high = values[order[begins + (counts - 1) // 2]], values[order[begins + counts // 2]]
+            matrix.flat[keys] = (low + high) / 2
 
 
 def load_of(variant: Variant, link: Link, snapshot: Snapshot) -> Load:

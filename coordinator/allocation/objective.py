@@ -9,12 +9,16 @@ Rank = tuple[float, ...]  # smaller is better
 
 def rank(objective: Objective, outcome: Outcome) -> Rank:
     """Return the rank of a placement of one variant; ties go to the shorter latency, then to the branches on demand."""
-    fps = outcome.fps or 0.0
-    best = (-fps,) if objective.maximize is Maximize.THROUGHPUT else ()
-    least = {Minimize.COST: (outcome.cost,), Minimize.ENERGY: (outcome.joules,)}
     latency = outcome.latency.total
-    wants = (*best, *least.get(objective.minimize or Minimize.LATENCY, ()))
-    return (_excess(objective, latency, outcome.fps), *wants, latency, outcome.all_ms)
+    fps = outcome.fps if objective.min_fps is not None else None
+    wants: list[float] = []
+    if objective.maximize is Maximize.THROUGHPUT:
+        wants.append(-(outcome.fps or 0.0))
+    if objective.minimize is Minimize.COST:
+        wants.append(outcome.cost)
+    if objective.minimize is Minimize.ENERGY:
+        wants.append(outcome.joules)
+    return (_excess(objective, latency, fps), *wants, latency, outcome.all_ms)
 
 
 def preference(objective: Objective, predicted: Predicted) -> Rank:

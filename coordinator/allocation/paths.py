@@ -25,7 +25,7 @@ class Paths:
 
     def __init__(self, search: Search, chosen: Ints) -> None:
         self.search, self.chosen = search, chosen
-        self._ms, self._per_byte = search.costs.model.links.matrices(chosen)
+        self._links = search.costs.model.links
         self._sends: dict[Load, Floats] = {}
         self.times = {h: np.where(search.feasible[h][chosen], search.times(h)[chosen], FAR) for h in search.order}
         topology, variant = search.variant.topology, search.variant
@@ -39,9 +39,7 @@ class Paths:
     def send(self, load: Load) -> Floats:
         """Return ms between the chosen nodes, sources in rows."""
         if load not in self._sends:
-            sends = self._ms + load.bytes * self._per_byte + load.extra_ms
-            np.fill_diagonal(sends, 0.0)
-            self._sends[load] = sends
+            self._sends[load] = self._links.send(self.chosen, load)
         return self._sends[load]
 
     def best(self, times: Times | None = None) -> tuple[Chosen, float]:

@@ -19,13 +19,19 @@ def core_stretch(utilisation: Value, cpus: Value) -> Value:
     rho^(sqrt(2(c+1))-1) / (c(1-rho)) service times (Sakasegawa 1977). Exact for c = 1: rho/(1-rho).
     utilisation: 0-1, of the whole node.
     """
-    rho = np.minimum(utilisation, MAX_UTILISATION)
-    stretch: Value = rho ** (np.sqrt(2 * (cpus + 1)) - 1) / (cpus * (1 - rho))
+    rho = _capped(utilisation)
+    stretch: Value = rho ** ((2 * (cpus + 1)) ** 0.5 - 1) / (cpus * (1 - rho))
     return stretch
 
 
 def queue_ms(service_ms: Value, rate: float, replicas: int) -> Value:
     """Return the mean wait before a handler's own process: M/G/1 (Pollaczek-Khinchine) at rate/replicas frames/s."""
-    rho = np.minimum(service_ms * (rate / replicas / 1000), MAX_UTILISATION)
+    rho = _capped(service_ms * (rate / replicas / 1000))
     wait: Value = service_ms * rho / (1 - rho) * ((1 + SERVICE_CV2) / 2)
     return wait
+
+
+def _capped(utilisation: Value) -> Value:
+    if isinstance(utilisation, np.ndarray):
+        return np.minimum(utilisation, MAX_UTILISATION)
+    return min(utilisation, MAX_UTILISATION)
