@@ -328,7 +328,16 @@ class Agent:
         messages: list[control.Message] = [s.attach() for s in held if s.state is not Running.PREPARING]
         for s in held:
             messages += [_gave_up(s.session_id, h, why) for h, why in s.failed().items()]
-        return messages
+        return [*messages, *self._lost_with_gateway(held)]
+
+    def _lost_with_gateway(self, held: list[Held]) -> list[control.Message]:
+        """Return what a new gateway must tell entries on other nodes: frames and words may have died with the old one.
+
+        One handler of each session is enough, since an entry sends again all that it has open.
+        """
+        if not self.gateway.restarts:
+            return []
+        return [control.HandlerLost(session_id=s.session_id, handler_id=min(s.slots)) for s in held if s.slots]
 
     def _gateway_ready(self, again: bool, _blame: int | None) -> None:
         if again:

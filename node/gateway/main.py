@@ -40,9 +40,8 @@ from node.gateway.ports import EntryPorts
 from node.gateway.server import Server
 from node.gateway.sessions import Sessions
 from node.gateway.sources import Sources
+from node.gateway.telling import tell
 from node.gateway.views import Views
-from node.hop import HopClient
-from node.http11 import Disconnected
 from node.recorder import Recorder
 from node.worker.main import leave_soon, settle
 from wire import packet
@@ -195,21 +194,21 @@ class Gateway:
         gave_up = message.reason if isinstance(message, HandlerGaveUp) else None
         blame = message.blame if isinstance(message, HandlerLost) else None
         if held.entry is None:
-            self._tell(held.plan.entry.url, message.session_id, message.handler_id, blame, gave_up)
+            self._tell(message.session_id, message.handler_id, blame, gave_up)
         elif gave_up is not None:
             held.entry.care.handler_gave_up(message.handler_id, gave_up)
         else:
             held.entry.care.handler_lost(message.handler_id, blame)
 
-    def _tell(self, url: str, session_id: int, handler_id: int, blame: int | None, gave_up: str | None) -> None:
+    def _tell(self, session_id: int, handler_id: int, blame: int | None, gave_up: str | None) -> None:
         body = msgspec.json.encode({"handler_id": handler_id, "blame": blame, "gave_up": gave_up})
-        hop = HopClient(url, self._settings.token)
-        try:
-            hop.post(lost_path(session_id), [body], "application/json")
-        except Disconnected as error:
-            log.warning("cannot tell the entry of session %s: %s", session_id, error)
-        finally:
-            hop.close()
+
+        def where() -> str | None:
+            held = self.sessions.get(session_id)
+            return None if held is None or held.entry is not None else held.plan.entry.url
+
+        if not tell(where, lost_path(session_id), body, self._settings.token, self.closing):
+            log.warning("session %s: the entry does not know that handler %s died", session_id, handler_id)
 
     def _hand_over(self) -> None:
         stats = [s for s in (self._stats(h.session_id) for h in self.sessions.all()) if s is not None]
