@@ -88,7 +88,11 @@ class Sessions:
                 record = self._prepare(record, request, algorithm)
                 self._displace(record, displaced)
                 return self._start(record) if asked.start else record
-            except (Problem, DatabaseAway, StaleEpoch) as error:
+            except Problem as problem:
+                problem.members["session_id"] = record.session_id  # whose history tells the rest
+                self._give_up(record.session_id, str(problem))
+                raise
+            except (DatabaseAway, StaleEpoch) as error:
                 self._give_up(record.session_id, str(error))
                 raise
 
@@ -172,7 +176,10 @@ class Sessions:
         return self._placer.change(record, plan=offer.plan, epoch=epoch, accept_from=epoch, variant=variant)
 
     def _give_up(self, session_id: int, reason: str) -> None:
-        """Free the nodes and keep the session as failed, with the reason."""
+        """Free the nodes and delete the session: whoever asked for it was refused, and has no session to delete.
+
+        Reason and history stay.
+        """
         record = self._parts.held.get(session_id)
         if record is None:
             return
@@ -180,6 +187,8 @@ class Sessions:
         try:
             failed = self._placer.change(record, state=transition(record.state, Event.FAIL), reason=reason)
             self._placer.event(failed, "failed", reason=reason)
+            self._placer.event(failed, "deleted")
+            self._placer.change(failed, state=transition(failed.state, Event.DELETE))
         except (DatabaseAway, StaleEpoch) as error:
             logger.warning("session %d failed (%s), which could not be written: %s", session_id, reason, error)
             self._parts.held.put(replace(record, state=State.FAILED, updated=time.time()))

@@ -198,11 +198,15 @@ def test_a_node_that_cannot_prepare_frees_all_and_says_why(daemon: Daemon, play:
     edge, server = play(1), play(2)
     server.refuse = (422, {"detail": "thresh: Expected `float` <= 2", "pointer": "/params/2/thresh"})
     refusal = problem(post(daemon, "/sessions", SPLIT), 422)
+    refused = get(daemon, f"/sessions/{refusal['session_id']}")
+    assert (refused["state"], refused["reason"]) == ("deleted", refusal["detail"])
+    events = get(daemon, f"/sessions/{refusal['session_id']}/events")["events"]
+    assert [e["event"] for e in events] == ["created", "failed", "deleted"]
     assert (refusal["pointer"], refusal["detail"]) == ("/params/2/thresh", "thresh: Expected `float` <= 2")
     server.refuse = (503, {"detail": "model file is damaged", "type": "/problems/not-prepared"})
     assert problem(post(daemon, "/sessions", SPLIT), 507)["reasons"] == {"2": "model file is damaged"}
     assert edge.plans == server.plans == {}
-    assert [s["state"] for s in get(daemon, "/sessions")["sessions"]] == ["failed", "failed"]
+    assert get(daemon, "/sessions")["sessions"] == [], "who was refused has no session to delete"
 
 
 def test_a_node_that_just_died_is_left_out_at_once(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
