@@ -18,7 +18,9 @@ from node.gateway.results import Kept, Result
 from node.gateway.window import OpenFrame, Window
 from wire.messages import Books, FrameStatus
 
-RECENT = 512  # results that the latency figures are made of
+RECENT = 512  # results that the figures are made of, at most
+FRESH_S, LEAST_RESULTS = 10.0, 16  # latency figures: of the results so fresh; of so many where these are fewer
+FPS_OVER_S = 5.0
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
@@ -157,8 +159,8 @@ class Outcomes:
         if not latencies:
             return {}, None
         figures = {name: latencies[min(len(latencies) - 1, int(q * len(latencies)))] for name, q in _QUANTILES}
-        recent = [t for t in finishes if time.monotonic() - t < 5.0]
-        return figures, len(recent) / 5.0
+        recent = sum(now - finished < FPS_OVER_S for _, finished in results)
+        return figures, recent / FPS_OVER_S
 
     def close(self, *, remove: bool) -> None:
         """Close the files; with *remove* they go. The lock is held."""
