@@ -100,14 +100,15 @@ def services() -> list[Service]:
 class Cluster:
     """The running daemons."""
 
-    def __init__(self, daemons: Daemons, places: Mapping[str, Place]) -> None:
+    def __init__(self, daemons: Daemons, places: Mapping[str, Place], nodes: Mapping[str, int]) -> None:
         self._daemons = daemons
         self._places = places
+        self._nodes = nodes
         self.coordinator = Coordinator(places["coordinator"].url)
 
     def agents(self) -> list[psutil.Process]:
         """Return the agents' processes."""
-        names = {f"node:{name}" for name in NODES}
+        names = {f"node:{name}" for name in self._nodes}
         return [p for p in psutil.Process(self._daemons.pid).children(recursive=True) if names & set(p.cmdline())]
 
     def processes(self) -> list[psutil.Process]:
@@ -121,7 +122,7 @@ class Cluster:
     def handlers(self, session_id: int) -> dict[str, int]:
         """Return the process ids of a session's handlers, by "handler@node"."""
         found = {}
-        for node_id in NODES.values():
+        for node_id in self._nodes.values():
             sessions = Coordinator(self._places[f"node {node_id}"].url).list_of("/sessions", "sessions")
             for status in (h for s in sessions if s["session_id"] == session_id for h in s["handlers"]):
                 found[f"{status['handler_id']}@{node_id}"] = int(status["pid"])
@@ -141,11 +142,17 @@ class Cluster:
 def running(*, telemetry: bool = True, sample: float = 1.0) -> Iterator[Cluster]:
     """Start the daemons and wait for both nodes; afterwards nothing is left of them. Raises DemoError."""
     folder = new_folder()
-    config = _configure(folder, telemetry, sample)
+    with started(folder, _configure(folder, telemetry, sample), NODES, others=2) as cluster:
+        yield cluster
+
+
+@contextmanager
+def started(folder: Path, config: Path, nodes: Mapping[str, int], others: int) -> Iterator[Cluster]:
+    """Start *config*'s daemons (its *nodes* and so many *others*); at the end they are stopped and *folder* removed."""
     daemons = Daemons(ROOT, config, {"FACESERVICE_SECURITY_TOKEN": ""}, folder / "daemons.log")
     try:
-        cluster = Cluster(daemons, daemons.wait_ready(2 + len(NODES)))
-        while sum(n["state"] == "up" for n in cluster.coordinator.list_of("/nodes", "nodes")) < len(NODES):
+        cluster = Cluster(daemons, daemons.wait_ready(others + len(nodes)), nodes)
+        while sum(n["state"] == "up" for n in cluster.coordinator.list_of("/nodes", "nodes")) < len(nodes):
             daemons.pause()
         yield cluster
     finally:
@@ -166,15 +173,18 @@ def _configure(folder: Path, telemetry: bool, sample: float) -> Path:
         (folder / "services" / f"{service.service_name}.json").write_bytes(msgspec.json.encode(service))
     config = folder / "benchmark.conf"
     config.write_text(
-        CONFIG.format(folder=folder, root=ROOT, telemetry="yes" if telemetry else "no", sample=sample, **_free_ports())
+        CONFIG.format(
+            folder=folder, root=ROOT, telemetry="yes" if telemetry else "no", sample=sample, **free_ports(PORTS)
+        )
     )
     return config
 
 
-def _free_ports() -> dict[str, int]:
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    """Return a port for each of *names* that nobody listens on."""
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in PORTS]
-        return {name: int(s.getsockname()[1]) for name, s in zip(PORTS, sockets, strict=True)}
+        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        return {name: int(s.getsockname()[1]) for name, s in zip(names, sockets, strict=True)}
 
 
 def alternating(count: int) -> dict[int, int | list[int]]:

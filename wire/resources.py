@@ -33,12 +33,32 @@ class NodeFile(Body, frozen=True, kw_only=True):
     labels: list[str] = []
 
 
-class Profile(Body, frozen=True, kw_only=True):
-    """What a handler is thought to cost before it was measured."""
+Amount = Annotated[float, Meta(ge=0)]
+Bytes = Annotated[int, Meta(ge=0)]
 
-    ms: Annotated[float, Meta(ge=0)] = 0.0  # service time of one VGA frame on one core
-    mem_mb: Annotated[float, Meta(ge=0)] = 0.0
-    output_bytes: list[Annotated[int, Meta(ge=0)]] = []  # of a frame at each output; else by the output's type
+
+class Variation(Body, frozen=True, kw_only=True):
+    """What a handler is thought to cost with other parameters than its type's: those that have all of `params`."""
+
+    params: Annotated[dict[str, Any], Meta(min_length=1)]
+    ms: Amount = 0.0
+    mem_mb: Amount = 0.0
+    output_bytes: list[Bytes] = []
+
+
+class Profile(Body, frozen=True, kw_only=True):
+    """What a handler is thought to cost before it was measured here. `scripts/profile` writes it."""
+
+    ms: Amount = 0.0  # service time of one VGA frame on one core
+    cpu_ms: Amount | None = None  # CPU of one VGA frame, all threads
+    ms_by_size: dict[str, Amount | None] = {}  # "640x480" -> ms; None: frames of that size are refused
+    load_ms: Amount | None = None  # from the process's start to the first frame
+    loaded_mb: Amount | None = None  # memory before the first frame
+    mem_mb: Amount = 0.0  # after VGA frames
+    output_bytes: list[Bytes] = []  # of a VGA frame at each output; else by the output's type
+    variations: list[Variation] = []  # the last one that fits counts
+    date: str = ""  # of the measurement, and where it was made
+    machine: str = ""
 
 
 class HandlerTypeSpec(Body, frozen=True, kw_only=True, rename={"class_name": "class"}):
@@ -54,11 +74,39 @@ class HandlerTypeSpec(Body, frozen=True, kw_only=True, rename={"class_name": "cl
     profile: Profile = Profile()
 
 
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Evidence(Body, frozen=True, kw_only=True):
+    """What a variant's accuracy rests on. `scripts/profile` writes it."""
+
+    data: str  # the labelled pictures
+    recall: Share | None = None  # of faces
+    precision: Share | None = None
+    pair_accuracy: Share | None = None  # pairs of faces told right at the recognizer's threshold
+    nearest: Share | None = None  # faces whose nearest other face is the same person's
+    people_found: int | None = None  # where nothing is labelled: a count
+    date: str
+    machine: str
+
+
+class VariantCost(Body, frozen=True, kw_only=True):
+    """What a frame costs on one node, from the post to the answer. `scripts/profile` writes it."""
+
+    latency_ms: Amount  # median
+    cpu_ms: Amount  # of all processes of handlers
+    mem_mb: Amount  # likewise
+    date: str
+    machine: str
+
+
 class Variant(Body, frozen=True, kw_only=True):
     """One way to do a service."""
 
     variant_name: Name
-    accuracy: Annotated[float, Meta(ge=0, le=1)] | None = None
+    accuracy: Share | None = None
+    accuracy_by: Evidence | None = None
+    profile: VariantCost | None = None
     handlers: Annotated[list[HandlerSpec], Meta(min_length=1)]
     links: list[Link] = []
     results: list[ResultSpec] = []

@@ -1,6 +1,6 @@
 """Where the CPU of the frame path goes: a profile of a handler's process, and kernel against Python by perf(1).
 
-    python3 -m benchmarks.profiles [--size 60000] [--posts 3000]
+    python3 -m benchmarks.hot_path [--size 60000] [--posts 3000]
 
 The set-up is that of benchmarks.relay. cProfile makes each Python call dearer, so its times are shares, not costs.
 """
