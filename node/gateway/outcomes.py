@@ -153,11 +153,14 @@ class Outcomes:
             return self.books.read()
 
     def figures(self) -> tuple[dict[str, float], float | None]:
-        """Return (latency p50, p95, p99 in ms; frames per second) over the last results."""
+        """Return (latency p50, p95, p99 in ms; frames per second) of now: old results say nothing about it."""
+        now = time.monotonic()
         with self.lock:
-            latencies, finishes = sorted(self._latencies), list(self._finishes)
-        if not latencies:
+            results = list(zip(self._latencies, self._finishes, strict=True))
+        if not results:
             return {}, None
+        fresh = sum(now - finished < FRESH_S for _, finished in results)
+        latencies = sorted(latency for latency, _ in results[-max(fresh, LEAST_RESULTS) :])
         figures = {name: latencies[min(len(latencies) - 1, int(q * len(latencies)))] for name, q in _QUANTILES}
         recent = sum(now - finished < FPS_OVER_S for _, finished in results)
         return figures, recent / FPS_OVER_S
