@@ -86,11 +86,22 @@ def breaks(decision: Decision, request: Request, loads: Loads) -> list[Break]:
     return [b for b in found if b is not None] + _overloaded(loads, more)
 
 
+def view(snapshot: Snapshot, promises: Iterable[Promise], priority: int) -> Snapshot:
+    """Return what a session of *priority* may count on: others have what they were promised or take, those of a lower
+    priority nothing.
+    """
+    loads = Loads(snapshot, promises)
+    return loads.under(without=_lower(loads, priority))
+
+
+def _lower(loads: Loads, priority: int) -> set[int]:
+    return {i for i, p in loads.promises.items() if p.priority < priority}
+
+
 class _Gate:
     def __init__(self, decide: Decide, loads: Loads, priority: int) -> None:
         self._decide, self._loads, self._priority = decide, loads, priority
-        lower = {i for i, p in loads.promises.items() if p.priority < priority}
-        self._world = loads.under(without=lower)  # what those of a lower priority have is the newcomer's to take
+        self._world = loads.under(without=_lower(loads, priority))
         self._empty = loads.under(without=loads.promises.keys())
 
     def admit(self, request: Request) -> Admitted:

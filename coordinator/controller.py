@@ -1,6 +1,6 @@
 """The thread that keeps sessions alive: who leads, which nodes are down, whose handlers must move.
 
-each control_period: judge nodes ▶ share nodes and sessions through the database ▶ leader? ▶ repairs, drains
+each control_period: judge nodes ▶ share nodes and sessions through the database ▶ leader? ▶ repairs, drains, moves
 repairs run in background threads, one per session, under the session's lock; those that fail back off
 """
 
@@ -17,6 +17,7 @@ from coordinator.allocation import base
 from coordinator.deciding import Decider
 from coordinator.peers import PREPARE_S
 from coordinator.placing import MoveFailed, Parts, Placer
+from coordinator.rebalancer import Rebalancer
 from coordinator.records import Cordon, NodeRecord, Planned, SessionRecord
 from coordinator.sessions import HELD, PLACED, Event, State, transition
 from coordinator.store import StaleEpoch
@@ -35,6 +36,7 @@ class Controller:
 
     def __init__(self, parts: Parts, placer: Placer) -> None:
         self._parts, self._placer, self._decider = parts, placer, Decider(parts)
+        self._rebalancer = Rebalancer(parts, placer, self._decider)
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
@@ -89,6 +91,7 @@ class Controller:
         if not self._parts.closing.is_set() and self._lead():
             self._repair()
             self._end_drains()
+            self._rebalancer.tick(time.monotonic())
 
     def _lead(self) -> bool:
         """Take or renew the lease; return whether this process controls."""

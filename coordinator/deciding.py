@@ -38,7 +38,7 @@ class Decider:
         samples = parts.store.samples(now - snapshot.FRESH_S)
         sessions = parts.held.all()
         known = parts.store.history.known(sessions, now)
-        return snapshot.build(nodes, parts.catalogue.views, sessions, samples, now, known)
+        return snapshot.build(nodes, parts.catalogue.views, sessions, samples, now, known, parts.usual.times())
 
     def promises(self, but: int | None = None) -> list[Promise]:
         """Return what the running sessions were promised, all *but* one."""

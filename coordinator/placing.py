@@ -21,6 +21,7 @@ from coordinator.registry import Registry
 from coordinator.repair import moves
 from coordinator.sessions import Event, State, transition
 from coordinator.store import StaleEpoch, Store
+from coordinator.usual import Usual
 from wire.database import DatabaseAway
 from wire.settings import CoordinatorSettings
 
@@ -51,6 +52,7 @@ class Parts:
     galleries: Galleries
     held: Held = field(default_factory=Held)
     locks: Locks = field(default_factory=Locks)
+    usual: Usual = field(default_factory=Usual)
     admission: threading.Lock = field(default_factory=threading.Lock)  # of two newcomers the second sees the first
     displaced: SimpleQueue[int] = field(default_factory=SimpleQueue)  # sessions that one of a higher priority hurts
     closing: threading.Event = field(default_factory=threading.Event)

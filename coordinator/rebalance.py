@@ -2,73 +2,111 @@
 
 A move costs the preparing of each handler that moves (models are loaded again), and it may prove wrong. So it must
 bring a good share, pay for itself within the horizon, and come seldom: the pause doubles with each recent move.
+What is broken is measured; what a move would bring is predicted, here and there by the same model: a measurement is
+never compared with a prediction.
 """
 
 from msgspec import Struct
 
 from coordinator.allocation.base import Predicted
 from coordinator.allocation.objective import missed
-from wire.messages import Objective
+from wire.messages import NodeSession, Objective
 
 PATIENCE_S = 3.0  # an objective must be broken for so long: one slow second is no reason
-PAUSE_S = 100.0  # after a move, doubled for each more in the last MEMORY_S
-MEMORY_S = 600.0
-LEAST_GAIN = 0.2  # share of the latency, where nothing is broken
+STEADY_S = 10.0  # where nothing is broken another place must have been better for so long
+PAUSE_S = 120.0  # after a move, doubled for each more in the last MEMORY_S
+MEMORY_S = 900.0
+LEAST_GAIN = 0.2  # share of the latency, or of the frames/s where these are too few
 HORIZON_S = 300.0  # the placement is thought to last so long
 PREPARE_MS = 2000.0  # of a handler that moves
+CROWDED = 0.5  # share of the window in flight: frames wait, so few frames/s are not the clients' doing
 
 
 class Situation(Struct, frozen=True, kw_only=True):
-    """A session as it runs: its figures measured where there are any, else predicted with what is known now."""
+    """A session as it runs. now: predicted where it is, with what is known now."""
 
-    objective: Objective
     now: Predicted
-    broken_s: float = 0.0  # for how long the objective has been missed
+    fault: str | None = None  # which bound is broken, as measured
+    broken_s: float = 0.0  # for how long
+    better_s: float = 0.0  # for how long another place has been better
+    fps: float = 0.0  # measured
     moved_s_ago: tuple[float, ...] = ()  # its earlier moves for this reason
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """Whether to move, and why or why not."""
+    """Whether to move, and why or why not. better: it would be worth it, were it not too early."""
 
     move: bool
     why: str
+    better: bool = False
 
 
-def judge(situation: Situation, then: Predicted, handlers_moved: int) -> Verdict:
+def measured_fault(objective: Objective, entry: NodeSession, window: int, dropped_lately: int = 0) -> str | None:
+    """Return which bound is broken by what the session's entry measures, or None. Without frames nothing is."""
+    p95, fps = entry.latency_ms.get("p95"), entry.fps or 0.0
+    if fps <= 0 and not (entry.books and entry.books.in_flight):
+        return None
+    if objective.max_latency_ms is not None and p95 is not None and p95 > objective.max_latency_ms:
+        return f"95 % of the frames take up to {p95:.0f} ms, more than max_latency_ms {objective.max_latency_ms:g}"
+    in_flight = entry.books.in_flight if entry.books else 0
+    waiting = dropped_lately > 0 or in_flight >= max(2, CROWDED * window)
+    if objective.min_fps is not None and fps < objective.min_fps and waiting:
+        return f"{fps:.1f} frames/s, fewer than min_fps {objective.min_fps:g}, while frames wait"
+    return None
+
+
+def judge(situation: Situation, then: Predicted, handlers_moved: int, objective: Objective) -> Verdict:
     """Return whether moving *handlers_moved* handlers to a placement predicted to be *then* is worth it."""
     if handlers_moved == 0:
         return Verdict(move=False, why="it is where it is best")
-    pause = _pause_s(situation.moved_s_ago)
-    fault = missed(situation.objective, situation.now)
+    pause = pause_s(situation.moved_s_ago)
     if pause > 0:
-        return Verdict(move=False, why=f"moved lately: {pause:.0f} s more before the next move")
-    if fault is not None:
-        return _mend(situation, then, fault)
-    return _gain(situation, then, handlers_moved)
+        return Verdict(move=False, why=f"it moved lately: {pause:.0f} s more before the next move")
+    if situation.fault is not None:
+        return _mend(situation, then, situation.fault, objective)
+    return _gain(situation, then, handlers_moved, objective)
 
 
-def _mend(situation: Situation, then: Predicted, fault: str) -> Verdict:
+def pause_s(moved_s_ago: tuple[float, ...]) -> float:
+    """Return how long no move is allowed yet: the pause doubles with each move in memory."""
+    recent = [s for s in moved_s_ago if s < MEMORY_S]
+    return max(0.0, PAUSE_S * 2.0 ** (len(recent) - 1) - min(recent)) if recent else 0.0
+
+
+def _mend(situation: Situation, then: Predicted, fault: str, objective: Objective) -> Verdict:
+    words = f"{fault}, for {situation.broken_s:.0f} s; {_compared(situation.now, then)}"
+    if not (_faster(situation.now, then) or _wider(situation.now, then, objective)):
+        return Verdict(move=False, why=f"{words}: no better place is known")
     if situation.broken_s < PATIENCE_S:
-        return Verdict(move=False, why=f"{fault}, for {situation.broken_s:.1f} s only")
-    still = missed(situation.objective, then)
-    if still is not None and then.latency_ms > situation.now.latency_ms * (1 - LEAST_GAIN):
-        return Verdict(move=False, why=f"{fault}; no better elsewhere: {still}")
-    return Verdict(move=True, why=f"{fault}; {then.latency_ms:.0f} ms predicted elsewhere")
+        return Verdict(move=False, why=words, better=True)
+    return Verdict(move=True, why=words, better=True)
 
 
-def _gain(situation: Situation, then: Predicted, handlers_moved: int) -> Verdict:
-    now_ms, then_ms = situation.now.latency_ms, then.latency_ms
-    gain = now_ms - then_ms
-    words = f"{now_ms:.0f} ms here, {then_ms:.0f} ms predicted elsewhere"
-    if missed(situation.objective, then) is not None or gain < LEAST_GAIN * now_ms:
+def _gain(situation: Situation, then: Predicted, handlers_moved: int, objective: Objective) -> Verdict:
+    words = _compared(situation.now, then)
+    if missed(objective, then) is not None or not _faster(situation.now, then):
         return Verdict(move=False, why=f"{words}: too little to move for")
-    won, cost = gain * (situation.now.fps or 0.0) * HORIZON_S, PREPARE_MS * handlers_moved
+    won = (situation.now.latency_ms - then.latency_ms) * situation.fps * HORIZON_S
+    cost = PREPARE_MS * handlers_moved
     if won < cost:
         return Verdict(move=False, why=f"{words}: {won:.0f} ms won in {HORIZON_S:.0f} s, {cost:.0f} ms to prepare")
-    return Verdict(move=True, why=words)
+    if situation.better_s < STEADY_S:
+        return Verdict(move=False, why=f"{words}, for {situation.better_s:.0f} s only", better=True)
+    return Verdict(move=True, why=words, better=True)
 
 
-def _pause_s(moved_s_ago: tuple[float, ...]) -> float:
-    """Return how long no move is allowed yet."""
-    recent = [s for s in moved_s_ago if s < MEMORY_S]
-    return PAUSE_S * 2.0 ** (len(recent) - 1) - min(recent) if recent else 0.0
+def _faster(now: Predicted, then: Predicted) -> bool:
+    return then.latency_ms <= now.latency_ms * (1 - LEAST_GAIN)
+
+
+def _wider(now: Predicted, then: Predicted, objective: Objective) -> bool:
+    if objective.min_fps is None or now.fps is None or then.fps is None:
+        return False
+    return now.fps < objective.min_fps and then.fps >= now.fps * (1 + LEAST_GAIN)
+
+
+def _compared(now: Predicted, then: Predicted) -> str:
+    return (
+        f"predicted {now.latency_ms:.0f} ms and {now.fps or 0:.1f} frames/s here, "
+        f"{then.latency_ms:.0f} ms and {then.fps or 0:.1f} frames/s there"
+    )

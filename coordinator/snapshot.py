@@ -11,7 +11,7 @@ from wire.messages import Heartbeat, Load
 
 Times = dict[tuple[Work, int], Measured]
 
-ENOUGH = 200.0  # frames, of history and of heartbeats
+ENOUGH, PAST = 200.0, 50.0  # frames, of heartbeats and of history: a node that has become slow is believed soon
 FRESH_S = 10.0  # a sys_info row older than that says nothing about now
 
 
@@ -44,16 +44,18 @@ def build(
     samples: Mapping[int, Sampled],
     now: float,
     known: Known | None = None,
+    usual: Mapping[Work, Measured] | None = None,
 ) -> Snapshot:
     """Return the snapshot: load from fresh samples, else from the heartbeat; service times as handlers report them and
-    as the last minutes' telemetry has them, half and half where both are worth much.
+    as the last minutes' telemetry has them, four to one where both are worth much.
     """
     known = known or Known()
     placed = {s.session_id: s for s in sessions if s.state in PLACED}
     return Snapshot(
         nodes={n: _node(status, samples.get(n), now) for n, status in sorted(nodes.items())},
         types=types,
-        times=_blended(known.times, _measured(nodes, placed)),
+        times=_blended(known.times, measured(nodes, placed)),
+        usual=usual or {},
         links=known.links,
         placements={i: placement(s) for i, s in sorted(placed.items())},
     )
@@ -92,7 +94,7 @@ def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:
     return Load(cpu_util=sample.cpu_util, mem_util=sample.mem_util)
 
 
-def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:
+def measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:
     """Return (work, node) -> ms per frame as heartbeats have it, the mean of the handlers that do the same there."""
     found: dict[tuple[Work, int], list[Measured]] = {}
     for node_id, status in nodes.items():
@@ -108,11 +110,11 @@ def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecor
 
 
 def _blended(history: Times, heard: Times) -> Times:
-    """Return both, each counted as ENOUGH frames at most: what is heard now shall not drown, nor drown the rest."""
+    """Return both, each counted as so many frames at most: what is heard now shall not drown, nor drown the rest."""
     found: dict[tuple[Work, int], list[Measured]] = {}
-    for times in (history, heard):
+    for times, most in ((history, PAST), (heard, ENOUGH)):
         for key, time in times.items():
-            found.setdefault(key, []).append(Measured(ms=time.ms, frames=min(time.frames, ENOUGH)))
+            found.setdefault(key, []).append(Measured(ms=time.ms, frames=min(time.frames, most)))
     return {key: mean(times) for key, times in found.items()}
 
 

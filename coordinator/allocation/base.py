@@ -115,6 +115,7 @@ class Snapshot(Struct, frozen=True, kw_only=True, dict=True):
     nodes: Mapping[int, NodeView]
     types: Mapping[int, TypeView]
     times: Mapping[tuple[Work, int], Measured] = {}  # (work, node_id) -> service time per frame
+    usual: Mapping[Work, Measured] = {}  # what a work takes on ordinary nodes, over the last minutes
     links: Mapping[tuple[int, int], LinkView] = {}  # (from, to)
     placements: Mapping[int, Placement] = {}  # of the sessions that run now
 

@@ -76,14 +76,7 @@ class Loads:
 
     def under(self, without: Collection[int] = (), more: Cores | None = None) -> Snapshot:
         """Return the snapshot with those loads; its cost model is ready."""
-        utilisation = self.utilisation(without, more)
-        views = dict(self.snapshot.nodes)
-        for i in np.flatnonzero(np.abs(utilisation - self._nodes.utilisation) > 1e-9).tolist():
-            view = self._nodes.views[i]
-            views[view.node_id] = replace(view, cpu_util=100 * float(utilisation[i]))
-        other = replace(self.snapshot, nodes=views)
-        other.__dict__["cost_model"] = model(self.snapshot).under(utilisation)
-        return other
+        return under(self.snapshot, self.utilisation(without, more))
 
     def at(self, utilisation: Floats, node_id: int) -> float:
         """Return one node's part of what utilisation() gave."""
@@ -93,3 +86,24 @@ class Loads:
         for node_id, count in more.items():
             if node_id in self._nodes.index:
                 busy[self._nodes.index[node_id]] += count
+
+
+def without(snapshot: Snapshot, promise: Promise) -> Snapshot:
+    """Return the snapshot as it would be measured were the session not there."""
+    nodes = model(snapshot).nodes
+    utilisation = nodes.utilisation.copy()
+    for node_id, count in cores(promise.variant, promise.placement, promise.fps or 0.0, snapshot).items():
+        i = nodes.index[node_id]
+        utilisation[i] = max(0.0, utilisation[i] - count / nodes.cpus[i])
+    return under(snapshot, utilisation)
+
+
+def under(snapshot: Snapshot, utilisation: Floats) -> Snapshot:
+    """Return the snapshot with other loads (0-1 and above, one per node); its cost model is ready."""
+    nodes, views = model(snapshot).nodes, dict(snapshot.nodes)
+    for i in np.flatnonzero(np.abs(utilisation - nodes.utilisation) > 1e-9).tolist():
+        view = nodes.views[i]
+        views[view.node_id] = replace(view, cpu_util=100 * float(utilisation[i]))
+    other = replace(snapshot, nodes=views)
+    other.__dict__["cost_model"] = model(snapshot).under(utilisation)
+    return other

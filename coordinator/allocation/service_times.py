@@ -2,6 +2,7 @@
 
 expected(work, node) = profile(work) x factor(work) / speed(node)
     both learnt from ln(measured / profile) of every pair that was measured, shrunk towards 1 (see _learn)
+    where the work has run for a while its usual time takes the place of profile x factor
 estimate = Z measured + (1 - Z) expected,  Z = frames / (frames + K)   (Buhlmann 1967, credibility)
 """
 
@@ -30,7 +31,7 @@ class ServiceTimes:
     """Service times by work, as arrays over the nodes."""
 
     def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
-        self._nodes, self._types = nodes, snapshot.types
+        self._nodes, self._types, self._usual = nodes, snapshot.types, snapshot.usual
         self._by_work: dict[Work, list[tuple[int, Measured]]] = defaultdict(list)
         for (what, node_id), time in snapshot.times.items():
             if node_id in nodes.index and time.frames > 0:
@@ -47,7 +48,7 @@ class ServiceTimes:
 
     def expected(self, what: Work) -> Floats:
         """Return ms per frame on each node, measurements of just that pair left out."""
-        return self.slowness * (self._profile(what) * self._factor.get(what, 1.0))
+        return self.slowness * (self._profile(what) * self._factor_of(what))
 
     def estimate(self, what: Work) -> tuple[Floats, Floats]:
         """Return ms per frame on each node, and the confidence Z (0-1) of each."""
@@ -57,7 +58,14 @@ class ServiceTimes:
             ms[i], confidence[i] = z * time.ms + (1 - z) * ms[i], z
         return ms, confidence
 
+    def _factor_of(self, what: Work) -> float:
+        """Return by what the profile is wrong; what is usual was measured, so only nodes make it differ."""
+        return 1.0 if what in self._usual else self._factor.get(what, 1.0)
+
     def _profile(self, what: Work) -> float:
+        """Return ms of an ordinary node: what is usual for this work, else what the type's profile says."""
+        if what in self._usual:
+            return max(1e-3, self._usual[what].ms)
         view = self._types.get(what[0])
         return (view.service_ms if view else None) or UNKNOWN_MS
 

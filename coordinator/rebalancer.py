@@ -1,0 +1,235 @@
+"""Moves running sessions to better places: looks at a few each period, judges, moves at most two at a time.
+
+each period of the leader: heartbeats ▶ Watch per session (broken since, better since) ▶ those due: snapshot without
+their own load ▶ admit() elsewhere ▶ judge() ▶ move in a background thread, under the session's lock ▶ events
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Mapping
+from functools import partial
+
+from coordinator.admission import Decide, admit, view
+from coordinator.allocation.base import Decision, Placement, Request, Snapshot, Unplaceable
+from coordinator.allocation.decide import decide, missed
+from coordinator.allocation.explain import explain
+from coordinator.allocation.loads import Promise, without
+from coordinator.allocation.predict import predict
+from coordinator.deciding import Decider
+from coordinator.placing import MoveFailed, Parts, Placer
+from coordinator.promises import entries
+from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, measured_fault, pause_s
+from coordinator.records import Planned, SessionRecord, replace
+from coordinator.repair import moves
+from coordinator.sessions import State
+from coordinator.snapshot import measured, placement
+from coordinator.store import StaleEpoch
+from coordinator.watch import LOOK_S, Watch
+from wire.database import DatabaseAway
+from wire.messages import Heartbeat, Maximize, Minimize, NodeSession, Objective
+
+REASON = "rebalanced: "  # how the moves of this kind begin in the history
+LOOKS = 4  # sessions looked at in one period
+MOVES = 2  # at a time
+OVERLOAD = 90.0  # % CPU of a node; its sessions are looked at soon
+OVERLOAD_S = 5.0
+EVENTS = 10_000
+
+logger = logging.getLogger(__name__)
+
+
+class Rebalancer:
+    """tick() is called by the controller's thread alone; moves run in the placer's threads."""
+
+    def __init__(self, parts: Parts, placer: Placer, decider: Decider) -> None:
+        self._parts, self._placer, self._decider = parts, placer, decider
+        self._watches: dict[int, Watch] = {}
+        self._moved: dict[int, list[float]] = {}  # session_id -> wall times of its moves for this reason
+        self._moving: set[int] = set()
+        self._full: dict[int, float] = {}  # node_id -> since when it is overloaded, monotonic s
+        self._nodes: frozenset[int] = frozenset()
+        self._lock = threading.Lock()  # of _moving and _moved
+
+    def tick(self, at: float) -> None:
+        """Look at what heartbeats say, and at some sessions for a better place. at: monotonic s."""
+        alive = self._parts.registry.alive()
+        sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
+        self._watches = {i: w for i, w in self._watches.items() if i in sessions}
+        self._moved = {i: m for i, m in self._moved.items() if i in sessions}
+        self._parts.usual.hear(measured(self._parts.registry.status(), sessions), at)
+        self._note_nodes(alive, sessions, at)
+        reported = entries(alive)
+        for session_id, session in sessions.items():
+            entry = reported.get((session_id, session.epoch))
+            if entry is not None:
+                self._see(session, entry, at)
+        self._look([s for i, s in sessions.items() if self._due(i, at)], reported, at)
+
+    # --- noticing -------------------------------------------------------------------------------------
+
+    def _see(self, session: SessionRecord, entry: NodeSession, at: float) -> None:
+        watch = self._watch(session.session_id, at)
+        dropped = watch.drops(sum(entry.books.dropped.values()) if entry.books else 0)
+        objective = session.request.objective or Objective()
+        news = watch.see(measured_fault(objective, entry, session.request.window, dropped), at)
+        if watch.fault is not None:
+            watch.hurry_when_broken(at)
+        if news is not None:
+            self._placer.event(session, news.event, cause="objective", why=news.why)
+
+    def _note_nodes(self, alive: Mapping[int, Heartbeat], sessions: Mapping[int, SessionRecord], at: float) -> None:
+        """Hurry the sessions of overloaded nodes, those displaced, and all when a node is new."""
+        self._full = {n: self._full.get(n, at) for n, b in alive.items() if b.load.cpu_util >= OVERLOAD}
+        full = {n for n, since in self._full.items() if at - since >= OVERLOAD_S}
+        open_nodes = frozenset(n for n, s in self._parts.registry.status().items() if s.refuses is None)
+        new, self._nodes = open_nodes - self._nodes, open_nodes
+        hurried = set[int]()
+        while not self._parts.displaced.empty():
+            hurried.add(self._parts.displaced.get())
+        for session_id, session in sessions.items():
+            watch = self._watch(session_id, at)
+            if new or session_id in hurried:
+                watch.displaced = watch.displaced or session_id in hurried
+                watch.hurry(at)
+            elif session.plan.used() & full and watch.next_look - at > LOOK_S / 3:
+                watch.hurry(at + LOOK_S / 3)
+
+    def _watch(self, session_id: int, at: float) -> Watch:
+        return self._watches.setdefault(session_id, Watch(next_look=at + LOOK_S))
+
+    def _due(self, session_id: int, at: float) -> bool:
+        busy = session_id in self._moving or self._parts.locks.busy(session_id)
+        return not busy and self._watch(session_id, at).due(at)
+
+    # --- looking --------------------------------------------------------------------------------------
+
+    def _look(self, due: list[SessionRecord], reported: Mapping[tuple[int, int], NodeSession], at: float) -> None:
+        due = sorted(
+            due, key=lambda s: (self._watches[s.session_id].fault is None, self._watches[s.session_id].next_look)
+        )
+        due = [s for s in due[:LOOKS] if not self._paused(s, at)]
+        if not due:
+            return
+        world, promises = self._decider.snapshot(), {p.session_id: p for p in self._decider.promises()}
+        for session in due:
+            promise = promises.get(session.session_id)
+            if promise is None or not promise.placement.used() <= world.nodes.keys():
+                continue
+            others = [p for p in promises.values() if p is not promise]
+            verdict, plan = self._consider(session, promise, others, world, at)
+            watch = self._watches[session.session_id]
+            watch.looked(at, better=verdict.better)
+            logger.info("session %d: %s", session.session_id, verdict.why)
+            if verdict.move and plan is not None and len(self._moving) < MOVES:
+                with self._lock:
+                    self._moving.add(session.session_id)
+                self._placer.background.submit(self._move, session, plan, verdict.why)
+
+    def _paused(self, session: SessionRecord, at: float) -> bool:
+        """Return whether the session moved lately; it is looked at again when the pause is over."""
+        pause = pause_s(self._ago(session.session_id))
+        if pause > 0:
+            self._watches[session.session_id].next_look = at + min(pause, LOOK_S)
+        return pause > 0
+
+    def _consider(
+        self, session: SessionRecord, promise: Promise, others: list[Promise], world: Snapshot, at: float
+    ) -> tuple[Verdict, Planned | None]:
+        """Return whether to move, and where to."""
+        watch, priority = self._watches[session.session_id], session.request.priority
+        algorithm, request = self._request(session)
+        world = without(world, promise)
+        here = placement(session)
+        now = predict(promise.variant, here, view(world, others, priority), request)
+        fault, broken_s = watch.fault, watch.broken_s(at)
+        if fault is None and watch.displaced:
+            fault, broken_s = missed(request.objective, now), PATIENCE_S
+        situation = Situation(
+            now=now,
+            fault=fault,
+            broken_s=broken_s,
+            better_s=watch.better_s(at),
+            fps=promise.fps or 0.0,
+            moved_s_ago=self._ago(session.session_id),
+        )
+        choose = partial(self._one, algorithm, here)
+        try:
+            decision = self._elsewhere(choose, request, world, others, priority, soft=fault is not None)
+        except Unplaceable as error:
+            return Verdict(move=False, why=f"{fault or 'it stays'}; no other place: {error.detail}"), None
+        plan = self._decider.plan(decision, algorithm)
+        watch.displaced = False
+        changed = len(moves(session.plan, plan))
+        verdict = judge(situation, decision.predicted, changed, request.objective)
+        if verdict.move:
+            told = explain(decision, request, view(world, others, priority), here)
+            plan = self._decider.plan(replace(decision, explanation=told), algorithm)
+        return verdict, plan
+
+    def _elsewhere(
+        self, choose: Decide, request: Request, world: Snapshot, others: list[Promise], priority: int, *, soft: bool
+    ) -> Decision:
+        """Return the best place that breaks nobody's promise; *soft*: one that only comes near the bounds will do."""
+        try:
+            return admit(choose, request, world, others, priority).decision
+        except Unplaceable:
+            if not soft:
+                raise
+        return admit(choose, _soft(request), world, others, priority).decision
+
+    def _one(self, algorithm: str, here: Placement, request: Request, world: Snapshot) -> Decision:
+        return decide(self._parts.algorithms[algorithm], request, world, here, name=algorithm)
+
+    def _request(self, session: SessionRecord) -> tuple[str, Request]:
+        algorithm = session.plan.algorithm
+        if algorithm not in self._parts.algorithms:
+            algorithm = self._parts.settings.algorithm
+        request = self._parts.catalogue.request_again(session, session.request, seed=secrets.randbits(31))
+        return algorithm, replace(request, explain=False)
+
+    def _ago(self, session_id: int) -> tuple[float, ...]:
+        """Return how many seconds ago the session was moved for this reason, by its history."""
+        if session_id not in self._moved:
+            found = self._parts.store.events(session_id, 0, EVENTS)
+            times = [e.timestamp for e in found if e.event == "moved" and str(e.detail.get("why")).startswith(REASON)]
+            self._moved[session_id] = times
+        now = time.time()
+        return tuple(max(0.0, now - t) for t in self._moved[session_id])
+
+    # --- moving ---------------------------------------------------------------------------------------
+
+    def _move(self, session: SessionRecord, plan: Planned, why: str) -> None:
+        """Carry the plan out, unless the session has changed meanwhile; a thread's outermost frame."""
+        watch = self._watches.get(session.session_id)
+        try:
+            with self._parts.locks.hold(session.session_id):
+                current = self._parts.held.get(session.session_id)
+                if current is None or (current.epoch, current.state) != (session.epoch, State.RUNNING):
+                    return
+                logger.warning("session %d moves: %s", session.session_id, why)
+                self._placer.moved(current, plan, REASON + why)
+                self._moved.setdefault(session.session_id, []).append(time.time())
+                if watch is not None:
+                    watch.moved(time.monotonic())
+        except MoveFailed as error:
+            logger.warning("session %d stays: %s", session.session_id, error)
+            if watch is not None:
+                watch.failed(time.monotonic())
+        except (DatabaseAway, StaleEpoch) as error:
+            logger.warning("session %d stays: %s", session.session_id, error)
+        except Exception:
+            logger.exception("session %d: moving failed", session.session_id)
+        finally:
+            with self._lock:
+                self._moving.discard(session.session_id)
+
+
+def _soft(request: Request) -> Request:
+    """Return *request* without its bounds: nearer to them is better than far away."""
+    bound = request.objective
+    objective = (
+        Objective(minimize=Minimize.LATENCY) if bound.min_fps is None else Objective(maximize=Maximize.THROUGHPUT)
+    )
+    return replace(request, objective=objective)
