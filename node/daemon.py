@@ -20,7 +20,7 @@ from node.galleries import Galleries, Key
 from node.heartbeat import Convergence, HeartbeatThread
 from node.launcher import Launcher
 from node.reporter import ProcessSample, Reporter
-from node.run_folder import NoRoom, RunFolder, check_shared_memory
+from node.run_folder import NoRoom, RunFolder, check_length, check_shared_memory, default_base
 from node.telemetry_sink import Sink
 from node.views import make_app
 from wire.client import ControlClient
@@ -138,6 +138,7 @@ def _bind(stack: ExitStack, node: NodeSettings) -> Sockets:
 def _run_folder(stack: ExitStack, node: NodeSettings) -> RunFolder:
     try:
         check_shared_memory()
+        check_length(default_base(), node.node_id)
         folder = RunFolder(node.node_id)
     except (NoRoom, OSError) as error:
         raise CannotStart(str(error), AWAY) from error

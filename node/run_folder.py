@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 SHM = Path("/dev/shm")  # noqa: S108 - not a temporary file: the mount is looked at
 SHM_NEEDED_MB = 256  # a window of big frames in every queue of a few handlers
 SHM_LEAST_MB = 32
+LONGEST_SOCKET = 107  # bytes of a Unix socket's path (sun_path, Linux)
 
 
 class NoRoom(Exception):
@@ -94,6 +95,15 @@ def _lock(path: Path) -> int | None:
             return None
         return descriptor
     return None
+
+
+def check_length(base: Path, node_id: int) -> None:
+    """Raise NoRoom when sockets in an agent's folder in *base* would have longer paths than the system takes."""
+    name = f"fs{node_id}-{'x' * 8}"
+    longest = len(os.fsencode(base / name / "channel" / f"{name}_{'9' * 30}.event"))  # as iceoryx2 names them
+    if longest > LONGEST_SOCKET:
+        over = longest - LONGEST_SOCKET
+        raise NoRoom(f"{base} is too long for the sockets in it, by {over} bytes: set TMPDIR to a shorter path")
 
 
 def check_shared_memory() -> None:
