@@ -9,7 +9,8 @@ import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
-from handlers.manifest import CHUNK, FetchError
+from handlers.manifest import FetchError
+from handlers.verified import CHUNK
 
 DOWNLOAD_TIMEOUT_S = 1800.0
 

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import requests
 
 from handlers.archives import from_npm, from_pip
-from handlers.manifest import FetchError, Model, sha256_of
+from handlers.manifest import FetchError, Model
 from handlers.steps import STEPS
+from handlers.verified import sha256_of
 
 TIMEOUT_S = (10.0, 60.0)  # to connect; between two chunks
 NETWORK_CHUNK = 1 << 16  # bytes: what a cut-off connection may lose

@@ -1,6 +1,5 @@
 """The list of model files (manifest.json) and where they lie. Light: imported by every process with a model."""
 
-import hashlib
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
@@ -9,9 +8,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from handlers.base import Unavailable
+from handlers.verified import has_sha256
 
 MANIFEST = Path(__file__).with_name("manifest.json")
-CHUNK = 1 << 20  # bytes read at a time
 
 
 class FetchError(Exception):
@@ -64,9 +63,9 @@ def find(model_id: str) -> Model:
 
 
 def locate(model_id: str, model_path: Path) -> Path:
-    """Return the file of *model_id* in *model_path*, checked by its size (cheap).
+    """Return the file of *model_id* in *model_path*, checked by size and sha256 (the latter once per file: cheap).
 
-    Raises Unavailable, saying how to get it, when it is not there or has another size.
+    Raises Unavailable, saying how to get it, when it is not there or not the right file.
     """
     model = find(model_id)
     path = model_path / model.file
@@ -77,13 +76,13 @@ def locate(model_id: str, model_path: Path) -> Path:
         raise Unavailable(f"model {model.id!r} is not in {model_path}: get it by `{how}`") from error
     if size != model.bytes:
         raise Unavailable(f"{path} has {size} bytes, not {model.bytes}: get it again by `{how}`")
+    if not _is_right(path, model):
+        raise Unavailable(f"{path} is damaged (its sha256 is not {model.sha256[:12]}...): get it again by `{how}`")
     return path
 
 
-def sha256_of(path: Path) -> str:
-    """Return the sha256 of the file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+def _is_right(path: Path, model: Model) -> bool:
+    try:
+        return has_sha256(path, model.sha256)
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read: {error.strerror}") from error

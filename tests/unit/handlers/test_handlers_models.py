@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from handlers import archives as module
+from handlers import verified
 from handlers.base import Unavailable
 from handlers.fetch import download, fetch
 from handlers.manifest import FetchError, Model, find, locate, manifest
@@ -163,3 +164,30 @@ def test_the_command_line_names_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["fetch", "no-such-model", "--path", str(tmp_path)])
     assert ended.value.code == 2
+
+
+def test_a_flipped_byte_is_refused_by_name_and_a_right_file_is_read_once(
+    tmp_path: Path, model_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = find("dlib-landmarks-5")
+    path = tmp_path / wanted.file
+    content = (model_path / wanted.file).read_bytes()
+    path.write_bytes(content)
+    assert locate(wanted.id, tmp_path) == path
+    with monkeypatch.context() as patch:
+        patch.setattr(verified, "sha256_of", lambda _: pytest.fail("read again"))
+        assert locate(wanted.id, tmp_path) == path
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+    with pytest.raises(Unavailable, match=r"is damaged .*sha256.*handlers\.models fetch .*dlib-landmarks-5"):
+        locate(wanted.id, tmp_path)
+    path.write_bytes(content)
+    assert locate(wanted.id, tmp_path) == path
+
+
+def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path: Path, model_path: Path) -> None:
+    wanted = find("dlib-landmarks-5")
+    (tmp_path / wanted.file).write_bytes((model_path / wanted.file).read_bytes())
+    (tmp_path / verified.NOTES).write_text("a file where the folder should be")
+    for _ in range(2):
+        assert locate(wanted.id, tmp_path).name == wanted.file
