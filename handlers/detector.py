@@ -1,13 +1,17 @@
-"""What detectors share: their common parameters, crops, and looking inside the crops of an earlier detector."""
+"""What detectors share: common parameters, crops, bounded work, and looking inside the crops of an earlier detector."""
 
+import math
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.base import FrameError, Handler, Params
+from handlers.base import FrameError, Handler, Params, Range
+from handlers.pixels import scale
 from handlers.types import Box, Boxes, Image
+
+UHD = 3840 * 2160
 
 
 class DetectorParams(Params, frozen=True):
@@ -15,6 +19,12 @@ class DetectorParams(Params, frozen=True):
 
     with_crop: bool = False  # give each box the part of the frame around it, for handlers that look closer
     multiple: bool = True  # False: the largest box only
+
+
+class FaceDetectorParams(DetectorParams, frozen=True):
+    """Parameters that detectors of faces take: their time grows with the picture."""
+
+    max_pixels: Annotated[int, Range(10_000, 100_000_000)] = UHD  # larger pictures are searched at a smaller size
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +42,16 @@ class Found:
     label: str | None = None
     landmarks: NDArray[np.float32] | None = None
 
+    def enlarged(self, across: float, down: float) -> "Found":
+        """Return it in pixels of a picture that is *across* times as wide and *down* times as high."""
+        x, y = round(self.x * across), round(self.y * down)
+        w, h = max(1, round(self.w * across)), max(1, round(self.h * down))
+        marks = None if self.landmarks is None else (self.landmarks * [across, down]).astype(np.float32)
+        return replace(self, x=x, y=y, w=w, h=h, landmarks=marks)
+
 
 D = TypeVar("D", bound=DetectorParams)
+F = TypeVar("F", bound=FaceDetectorParams)
 
 
 class Detector(Handler[D]):
@@ -44,6 +62,10 @@ class Detector(Handler[D]):
     def find(self, image: Image) -> list[Found]:
         """Return what is in *image* (uint8 (H, W, 3) BGR)."""
         raise NotImplementedError
+
+    def limit(self) -> int | None:
+        """Return how many pixels `find` may get; a larger picture is shrunk for it. None: as many as there are."""
+        return None
 
     def execute(self, value: Image | Boxes) -> Boxes:
         """Return boxes in pixels of the frame, inside it, with crops when asked.
@@ -58,7 +80,7 @@ class Detector(Handler[D]):
     def _boxes(self, image: Image, left: int, top: int) -> Boxes:
         """Return what is in *image*, whose upper left corner lies at (*left*, *top*) of the frame."""
         check_picture(image)
-        boxes = [box for f in self.find(image) if (box := clipped(self._box(f), image)) is not None]
+        boxes = [box for f in self._search(image) if (box := clipped(self._box(f), image)) is not None]
         if self.params.with_crop:
             boxes = [with_crop(b, image, left, top) for b in boxes]
         corner = np.array([left, top], np.float32)
@@ -66,6 +88,15 @@ class Detector(Handler[D]):
             replace(b, x=b.x + left, y=b.y + top, landmarks=None if b.landmarks is None else b.landmarks + corner)
             for b in boxes
         )
+
+    def _search(self, image: Image) -> list[Found]:
+        """Return what `find` sees in *image* or, when it has more pixels than `limit`, in a smaller copy of it."""
+        height, width = image.shape[:2]
+        small_width, small_height = shrunk(width, height, self.limit())
+        if (small_width, small_height) == (width, height):
+            return self.find(image)
+        found = self.find(scale(image, small_width, small_height))
+        return [f.enlarged(width / small_width, height / small_height) for f in found]
 
     def _box(self, found: Found) -> Box:
         label = self.label if found.label is None else found.label
@@ -80,6 +111,27 @@ class Detector(Handler[D]):
             inner = self._boxes(box.crop, box.crop_x, box.crop_y)
             found += [b for b in inner if _middle_inside(b, box)]
         return found
+
+
+class FaceDetector(Detector[F]):
+    """A detector of faces, whose work is bounded by `max_pixels`."""
+
+    def doublings(self) -> int:
+        """Return how often `find` doubles the picture before it searches."""
+        return 0
+
+    def limit(self) -> int | None:
+        """Return what `max_pixels` leaves before doubling."""
+        return self.params.max_pixels >> 2 * self.doublings()
+
+
+def shrunk(width: int, height: int, limit: int | None) -> tuple[int, int]:
+    """Return (width, height) of at most *limit* pixels in the same proportions; as they are when they fit."""
+    if limit is None or width * height <= limit:
+        return width, height
+    factor = math.sqrt(limit / (width * height))
+    small = max(1, int(width * factor)), max(1, int(height * factor))
+    return min(small[0], limit), min(small[1], limit)  # of a picture that is one pixel wide or high
 
 
 def check_picture(image: Image) -> None:

@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from handlers.base import Context, FrameError, Handler, Params, Range
+from handlers.base import Context, Handler, Params, Range
 from handlers.hog_detect_face import need_dlib
 from handlers.landmarks68 import Indices, LandmarkAligner
 from handlers.manifest import locate
+from handlers.recognizer import face_of
 from handlers.types import Box, Boxes
 
 
@@ -45,8 +46,7 @@ class DlibAlignHandler(Handler[DlibAlignParams]):
         return Boxes(self._align(box) for box in boxes)
 
     def _align(self, box: Box) -> Box:
-        if box.crop is None or box.crop_x is None or box.crop_y is None:
-            raise FrameError(f"box at {box.x},{box.y} has no crop: set with_crop on the detector")
-        left, top = box.crop_x, box.crop_y
-        face, points = self._aligner.align(box.crop, box.x - left, box.y - top, box.w, box.h)
-        return replace(box, crop=face, crop_x=None, crop_y=None, landmarks=points + np.array([left, top], np.int32))
+        face = face_of(box)
+        picture, points = self._aligner.align(face.picture, face.x, face.y, face.w, face.h)
+        marks = points + np.array([face.left, face.top], np.int32)
+        return replace(box, crop=picture, crop_x=None, crop_y=None, landmarks=marks)

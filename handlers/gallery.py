@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 
 from handlers import vector_cache
 from handlers.base import FrameError
+from handlers.detector import shrunk
 from handlers.hog_detect_face import find_faces, frontal_face_detector
 from handlers.mirrored import MARKER
 from handlers.nearest import Nearest
 from handlers.pictures import decode_picture
-from handlers.pixels import to_rgb
+from handlers.pixels import scale, to_rgb
 from handlers.types import Image
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
@@ -32,6 +33,7 @@ RESCAN_S = 2.0  # the folder is looked at again at most this often
 FIRST_BUDGET_S = 20.0  # spent while the session waits to begin; the rest follows with the frames
 BUDGET_S = 1.0  # spent on new pictures per refresh while frames wait; the rest follows with the next frames
 UPSAMPLE = 1
+MAX_PIXELS = 4_000_000  # of a picture that is enrolled; larger ones are shrunk: a detection takes 2 s then
 
 logger = logging.getLogger(__name__)
 Stamp = tuple[int, int]  # mtime in ns, size: a change of either means a changed picture
@@ -163,7 +165,8 @@ class Gallery:
 
     def _compute(self, data: bytes) -> Vector:
         """Return the vector of the largest face, float64 (dim,), or (0,) without a face. Raises FrameError."""
-        picture = decode_picture(data)
+        whole = decode_picture(data)
+        picture = scale(whole, *shrunk(whole.shape[1], whole.shape[0], MAX_PIXELS))
         faces = find_faces(self._detector, to_rgb(picture), UPSAMPLE)
         if not faces:
             return np.empty(0)

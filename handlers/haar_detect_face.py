@@ -7,13 +7,13 @@ import cv2
 import cv2.data
 
 from handlers.base import Range, Unavailable
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.detector import FaceDetector, FaceDetectorParams, Found
 from handlers.types import Boxes, Image
 
 CASCADE = "haarcascade_frontalface_default.xml"  # comes with OpenCV < 5
 
 
-class HaarDetectFaceParams(DetectorParams, frozen=True):
+class HaarDetectFaceParams(FaceDetectorParams, frozen=True):
     """Parameters of handler type 8."""
 
     scale_factor: Annotated[float, Range(1.01, 4.0)] = 1.1  # between two sizes of the search
@@ -21,7 +21,7 @@ class HaarDetectFaceParams(DetectorParams, frozen=True):
     min_size: Annotated[int, Range(1, 8192)] = 20  # pixels: smallest face; the cascade itself sees no less than 24
 
 
-class HaarDetectFaceHandler(Detector[HaarDetectFaceParams]):
+class HaarDetectFaceHandler(FaceDetector[HaarDetectFaceParams]):
     """Image -> Boxes. The score is the number of windows that agree on the face, so its scale is open above."""
 
     params_type = HaarDetectFaceParams

@@ -7,18 +7,19 @@ from importlib.util import find_spec
 from typing import Annotated, Any
 
 from handlers.base import Context, Range, Unavailable
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.detector import FaceDetector, FaceDetectorParams, Found
 from handlers.pixels import to_rgb
 from handlers.types import Boxes, Image
 
 
-class HogDetectFaceParams(DetectorParams, frozen=True):
+class HogDetectFaceParams(FaceDetectorParams, frozen=True):
     """Parameters of handler type 9."""
 
     upsample: Annotated[int, Range(0, 3)] = 1  # times the picture is doubled: finds faces from 80 / 2**upsample pixels
+    max_pixels: Annotated[int, Range(10_000, 100_000_000)] = 16_000_000  # after doubling; see FaceDetectorParams
 
 
-class HogDetectFaceHandler(Detector[HogDetectFaceParams]):
+class HogDetectFaceHandler(FaceDetector[HogDetectFaceParams]):
     """Image -> Boxes: those of face_locations(image, upsample, model="hog"), clipped at the frame's edges.
 
     The score is the detector's margin above its threshold (0 and more; clear faces have 1 to 3).
@@ -35,6 +36,10 @@ class HogDetectFaceHandler(Detector[HogDetectFaceParams]):
     def prepare(self) -> None:
         """Make the detector; it is compiled into dlib. Raises Unavailable without dlib."""
         self._detector = frontal_face_detector()
+
+    def doublings(self) -> int:
+        """Return `upsample`."""
+        return self.params.upsample
 
     def find(self, image: Image) -> list[Found]:
         """Return the faces in *image* (uint8 (H, W, 3) BGR); the detector gets it in RGB, as face_recognition does."""

@@ -2,8 +2,8 @@
 
 from typing import Annotated, Any
 
-from handlers.base import Context, FrameError, Range
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.base import Context, Range
+from handlers.detector import FaceDetector, FaceDetectorParams, Found
 from handlers.dlib_face import load_dlib
 from handlers.hog_detect_face import clipped_rectangle, need_dlib
 from handlers.manifest import locate
@@ -13,16 +13,16 @@ from handlers.types import Boxes, Image
 SMALLEST = 20  # pixels of a side: no face is that small, and dlib's network corrupts its memory at 8 and less
 
 
-class MmodDetectFaceParams(DetectorParams, frozen=True):
+class MmodDetectFaceParams(FaceDetectorParams, frozen=True):
     """Parameters of handler type 10."""
 
     model: str = "mmod-face"  # an id of the manifest
     upsample: Annotated[int, Range(0, 3)] = 0  # times the picture is doubled: finds faces from 80 / 2**upsample pixels
     thresh: Annotated[float, Range(0.0, 10.0)] = 0.0  # smallest score; the network itself gives none below 0
-    max_pixels: Annotated[int, Range(1, 100_000_000)] = 1_000_000  # after doubling: larger frames fail, see its cost
+    max_pixels: Annotated[int, Range(10_000, 100_000_000)] = 1_000_000  # after doubling; see FaceDetectorParams
 
 
-class MmodDetectFaceHandler(Detector[MmodDetectFaceParams]):
+class MmodDetectFaceHandler(FaceDetector[MmodDetectFaceParams]):
     """Image -> Boxes: those of face_locations(image, upsample, model="cnn"), clipped at the frame's edges."""
 
     params_type = MmodDetectFaceParams
@@ -41,12 +41,13 @@ class MmodDetectFaceHandler(Detector[MmodDetectFaceParams]):
 
         self._network = load_dlib(dlib.cnn_face_detection_model_v1, self.params.model, self.context.model_path)
 
+    def doublings(self) -> int:
+        """Return `upsample`."""
+        return self.params.upsample
+
     def find(self, image: Image) -> list[Found]:
-        """Return the faces in *image* (uint8 (H, W, 3) BGR), best first. Raises FrameError above `max_pixels`."""
+        """Return the faces in *image* (uint8 (H, W, 3) BGR), best first."""
         height, width = image.shape[:2]
-        pixels = height * width * 4**self.params.upsample
-        if pixels > self.params.max_pixels:
-            raise FrameError(f"the picture has {pixels} pixels after doubling, more than {self.params.max_pixels}")
         if min(height, width) * 2**self.params.upsample < SMALLEST:
             return []
         found = self._network(to_rgb(image), self.params.upsample)

@@ -7,14 +7,14 @@ import numpy as np
 
 from handlers.alignment import face_picture
 from handlers.base import Context, Range
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.detector import FaceDetector, FaceDetectorParams, Found
 from handlers.manifest import locate
 from handlers.mtcnn import STAGES, Mtcnn
 from handlers.pixels import to_rgb
 from handlers.types import Boxes, Image
 
 
-class MtcnnDetectFaceAlignParams(DetectorParams, frozen=True):
+class MtcnnDetectFaceAlignParams(FaceDetectorParams, frozen=True):
     """Parameters of handler type 12."""
 
     model: str = "mtcnn"  # ids of the manifest begin with it: mtcnn-pnet, mtcnn-rnet, mtcnn-onet
@@ -25,7 +25,7 @@ class MtcnnDetectFaceAlignParams(DetectorParams, frozen=True):
     margin: Annotated[int, Range(0, 256)] = 32  # of `dim`: how many pixels, both sides together, lie outside the box
 
 
-class MtcnnDetectFaceAlignHandler(Detector[MtcnnDetectFaceAlignParams]):
+class MtcnnDetectFaceAlignHandler(FaceDetector[MtcnnDetectFaceAlignParams]):
     """Image -> Boxes with landmarks, float32 (5, 2): eyes, nose tip, mouth corners. The score is from 0 to 1."""
 
     params_type = MtcnnDetectFaceAlignParams

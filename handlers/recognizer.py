@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.base import FrameError, Handler, Params, Range
+from handlers.detector import check_picture
 from handlers.gallery import BUDGET_S, FIRST_BUDGET_S, Embedder, Face, Gallery
 from handlers.types import Box, Boxes, Image
 
@@ -21,6 +22,19 @@ class RecognizerParams(Params, frozen=True):
 
 
 R = TypeVar("R", bound=RecognizerParams)
+
+
+def face_of(box: Box) -> Face:
+    """Return the face of *box* in its crop. Raises FrameError without a crop, or when the two do not fit together."""
+    if box.crop is None or box.crop_x is None or box.crop_y is None:
+        raise FrameError(f"box at {box.x},{box.y} has no crop: set with_crop on the detector")
+    check_picture(box.crop)
+    x, y = box.x - box.crop_x, box.y - box.crop_y
+    height, width = box.crop.shape[:2]
+    if not (0 < box.w <= width and 0 < box.h <= height and -box.w < x < width and -box.h < y < height):
+        raise FrameError(f"box {box.w}x{box.h} at {x},{y} of its crop does not lie in it: that has {width}x{height}")
+    known = None if box.landmarks is None else box.landmarks - np.array([box.crop_x, box.crop_y])
+    return Face(box.crop, x, y, box.w, box.h, known, box.crop_x, box.crop_y)
 
 
 class Recognizer(Handler[R]):
@@ -58,15 +72,12 @@ class Recognizer(Handler[R]):
         raise FrameError(f"{type(self).__name__} takes the crops of detectors, not aligned faces")
 
     def _recognize(self, box: Box) -> Box:
-        if box.crop is None:
-            raise FrameError(f"box at {box.x},{box.y} has no crop: set with_crop on the detector")
-        if box.crop_x is None or box.crop_y is None:
+        if box.crop is not None and (box.crop_x is None or box.crop_y is None):
             vector, points = self.describe_aligned(box.crop), box.landmarks
         else:
-            corner = np.array([box.crop_x, box.crop_y])
-            known = None if box.landmarks is None else box.landmarks - corner
-            face = Face(box.crop, box.x - box.crop_x, box.y - box.crop_y, box.w, box.h, known, box.crop_x, box.crop_y)
+            face = face_of(box)
             vector, points = self.describe(face)
+            corner = np.array([face.left, face.top])
             points = None if points is None else (points + corner).astype(points.dtype)
         label, distance = self._gallery.nearest(vector) or (UNKNOWN, None)
         label = UNKNOWN if distance is None or distance > self.params.thresh else label

@@ -8,15 +8,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.base import Context, Range
+from handlers.detector import shrunk
 from handlers.gallery import Face
 from handlers.manifest import find, locate
 from handlers.network import load
+from handlers.pixels import scale
 from handlers.recognizer import Recognizer, RecognizerParams
 from handlers.types import Image
 from handlers.yunet import SCORE, Yunet
 
 LANDMARKS = 5
 MAX_PIXELS = 100_000_000  # of a frame
+SEARCHED_PIXELS = 4_000_000  # of a crop, for landmarks
 LOOSE, NMS = 0.3, 0.3  # a detector saw a face here already: YuNet's own threshold may be low
 # Where eyes, nose tip and mouth corners are in an upright face's box: means over YuNet's boxes of frontal faces.
 TYPICAL = np.array([[0.30, 0.40], [0.70, 0.40], [0.50, 0.60], [0.34, 0.78], [0.66, 0.78]], np.float32)
@@ -55,11 +58,19 @@ class SfaceEmbedder:
     def _landmarks(self, face: Face) -> NDArray[np.float32]:
         if face.landmarks is not None and face.landmarks.shape == (LANDMARKS, 2):
             return np.asarray(face.landmarks, np.float32)
-        rows = self._yunet.rows(face.picture)
+        rows = self._rows(face.picture)
         best = max(rows, key=lambda row: _overlap(face, row), default=None)
         if best is not None and _overlap(face, best) > 0:
             return np.asarray(best[4:SCORE], np.float32).reshape(LANDMARKS, 2)
         return np.array([face.x, face.y], np.float32) + TYPICAL * np.array([face.w, face.h], np.float32)
+
+    def _rows(self, picture: Image) -> NDArray[np.float32]:
+        """Return what YuNet sees in *picture*, in a smaller copy of it when it has more than SEARCHED_PIXELS."""
+        height, width = picture.shape[:2]
+        small = shrunk(width, height, SEARCHED_PIXELS)
+        rows = self._yunet.rows(scale(picture, *small))
+        rows[:, :SCORE] *= width / small[0]
+        return rows
 
 
 def _in_place(face: Face) -> tuple[Image, NDArray[np.float32]]:

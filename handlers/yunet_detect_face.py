@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.base import Context, Range
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.detector import FaceDetector, FaceDetectorParams, Found
 from handlers.manifest import locate
 from handlers.types import Boxes, Image
 from handlers.yunet import SCORE, Yunet
 
 
-class YunetDetectFaceParams(DetectorParams, frozen=True):
+class YunetDetectFaceParams(FaceDetectorParams, frozen=True):
     """Parameters of handler type 18."""
 
     model: str = "yunet-int8"  # an id of the manifest: yunet-int8 or yunet
@@ -20,7 +20,7 @@ class YunetDetectFaceParams(DetectorParams, frozen=True):
     nms: Annotated[float, Range(0.0, 1.0)] = 0.3  # of two boxes that overlap by more (IoU), the better one stays
 
 
-class YunetDetectFaceHandler(Detector[YunetDetectFaceParams]):
+class YunetDetectFaceHandler(FaceDetector[YunetDetectFaceParams]):
     """Image -> Boxes with landmarks, float32 (5, 2): eyes, nose tip, mouth corners. The score is from 0 to 1."""
 
     params_type = YunetDetectFaceParams

@@ -160,11 +160,6 @@ def test_a_face_at_the_very_edge_is_recognized_or_not_but_harms_nobody(detector:
     assert zoo.made("RECOGNIZERS", recognizer).execute(Boxes([dot]))[0].embedding is not None
 
 
-def test_mmod_refuses_what_would_take_too_long() -> None:
-    with pytest.raises(FrameError, match="1000000"):
-        zoo.made("DETECTORS", "mmod").execute(np.zeros((1100, 1000, 3), np.uint8))
-
-
 @pytest.mark.parametrize(("group", "name"), [g for g in ALL if g[1] not in ("haar", "hog")])
 def test_a_missing_model_is_named_with_the_way_to_get_it(group: str, name: str) -> None:
     where, params = getattr(zoo, group)[name]
