@@ -188,9 +188,12 @@ class Lab:
             return False
 
     def kill(self) -> None:
-        """End what still lives, whatever state it is in."""
+        """End what still lives, whatever state it is in, and clear up after it."""
         for daemon in self._daemons:
             daemon.kill()
+        self._note_folders()
+        for path in (path for name in self._folders for path in SHM.glob(f"{name}_*")):
+            path.unlink(missing_ok=True)
 
 
 @contextmanager
