@@ -17,6 +17,7 @@ from benchmarks.profile.vectors import read
 
 Step = Callable[[], None]  # called after each picture
 Params = dict[int, dict[str, Any]]
+FACE_SERVICES, STREET_SERVICES = ("face_detection", RECOGNITION), ("object_detection", "people_tracking")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,13 @@ class Pictures:
         """Return those in *folder*, or a *few* of them."""
         photos, portraits, street = data.photos(folder), data.portraits(folder), list(data.street(folder))
         return cls(photos[:2], portraits[:8] + portraits[11:19], street[:3]) if few else cls(photos, portraits, street)
+
+    def of_service(self, service: str) -> int:
+        """Return how many pictures the accuracy of a variant of *service* takes; 0: nothing here tells it."""
+        if service in STREET_SERVICES:
+            return len(self.street)
+        portraits = len(self.portraits) if service == RECOGNITION else 0
+        return len(self.photos) + portraits if service in FACE_SERVICES else 0
 
 
 def detection(cluster: Cluster, service: str, variant: str, params: Params, on: Pictures, step: Step) -> dict[str, Any]:
@@ -122,9 +130,3 @@ def _picture(path: Path, limit: int | None) -> tuple[bytes, str]:
         return content, media_type(path)
     size = (int(image.shape[1] * scale), int(image.shape[0] * scale))
     return cv2.imencode(".png", cv2.resize(image, size, interpolation=cv2.INTER_AREA))[1].tobytes(), "image/png"
-
-
-def pictures_of(service: str, on: Pictures) -> int:
-    """Return how many pictures the accuracy of a variant of *service* takes."""
-    faces = len(on.photos) + (len(on.portraits) if service == RECOGNITION else 0)
-    return faces if service.startswith("face") else len(on.street)

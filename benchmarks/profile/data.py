@@ -40,23 +40,22 @@ def find(given: Path | None) -> Path | None:
 
 
 def photos(folder: Path) -> list[Photo]:
-    """Return dlib's example photos (dlib_faces/testing.xml and training.xml)."""
+    """Return dlib's example photos, as dlib_faces/testing.xml and training.xml (where they are) label them."""
     found = []
     for file in ("testing.xml", "training.xml"):
-        for entry in ElementTree.parse(folder / "dlib_faces" / file).iter("image"):
+        labels = folder / "dlib_faces" / file
+        for entry in ElementTree.parse(labels).iter("image") if labels.is_file() else ():
             faces = [_area(box.attrib) for box in entry.iter("box")]
             found.append(Photo(folder / "dlib_faces" / entry.attrib["file"], faces))
     return found
 
 
 def portraits(folder: Path) -> list[Portrait]:
-    """Return the pictures of `johns`, and those of `faces` that show a whole face, one person each."""
-    groups = [*sorted((folder / "johns").iterdir()), *sorted((folder / "faces").iterdir())]
+    """Return the pictures of `johns`, and those of `faces` that show a whole face: a folder for each person."""
     return [
-        Portrait(path, person.name)
-        for person in groups
-        if person.is_dir()
-        for path in sorted(person.glob("*.jpg"))
+        Portrait(path, path.parent.name)
+        for group in ("johns", "faces")
+        for path in sorted((folder / group).glob("*/*.jpg"))
         if "partial" not in path.stem
     ]
 

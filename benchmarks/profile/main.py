@@ -32,12 +32,16 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         for t in load_handler_types(ROOT / "config" / "handlers")
         for name in (t.handler_type, t.name, t.name.removesuffix("Handler"))
     }
-    services = [s.service_name for s in load_services(ROOT / "config" / "services")]
+    shipped = load_services(ROOT / "config" / "services")
+    services = [s.service_name for s in shipped]
+    variants = [f"{s.service_name}/{v.variant_name}" for s in shipped for v in s.variants]
     parser = argparse.ArgumentParser(
         prog="scripts/profile", description="Measure costs and accuracy; write them into config/ and docs/handlers.md."
     )
-    parser.add_argument("--handlers", nargs="+", metavar="NAME", help="these types only: YunetDetectFace, or 18")
-    parser.add_argument("--services", nargs="+", metavar="NAME", choices=services, help="these services only")
+    parser.add_argument("--handlers", nargs="+", metavar="NAME", help="these only: YunetDetectFace, or 18")
+    parser.add_argument(
+        "--services", nargs="+", metavar="NAME", help="these only: face_detection, or one variant of it"
+    )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--accuracy-only", action="store_true", help="no costs")
     only.add_argument("--speed-only", action="store_true", help="no accuracy")
@@ -50,6 +54,9 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     unknown = [name for name in options.handlers or () if name.casefold() not in types]
     if unknown:
         parser.error(f"no handler type {', '.join(unknown)}; see config/handlers")
+    unknown = [name for name in options.services or () if name not in [*services, *variants]]
+    if unknown:
+        parser.error(f"no service or service/variant {', '.join(unknown)}; see config/services")
     all_of_both = options.handlers is None and options.services is None
     named = [types[name.casefold()] for name in options.handlers or ()]
     options.handlers = sorted(set(types.values())) if all_of_both else named
@@ -58,7 +65,7 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def parts_of(options: argparse.Namespace, bench: Bench) -> list[Part]:
-    """Return what is to be measured. Costs come last: they want a warm machine less than accuracy wants patience."""
+    """Return what is to be measured."""
     found: list[Part] = []
     if not options.speed_only:
         found += plan.trials(bench, options.services)

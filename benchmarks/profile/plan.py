@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.cluster import Cluster
 from benchmarks.common import ROOT
 from benchmarks.profile import accuracy, costs, system
-from benchmarks.profile.accuracy import Pictures, Step
+from benchmarks.profile.accuracy import STREET_SERVICES, Pictures, Step
 from benchmarks.profile.reference import REFERENCES, trial_key
 from benchmarks.profile.types import Types
 from benchmarks.profile.variants import RECOGNITION, full_params, pixel_limit, variations
@@ -18,7 +18,6 @@ from wire.resources import HandlerTypeSpec, Service, Variant, load_handler_types
 
 DETECTOR = 1  # handler_id of the detector in all shipped variants
 DETECTION = "face_detection"
-PERSON_SERVICES = ("object_detection", "people_tracking")
 
 
 @dataclass(frozen=True)
@@ -56,31 +55,33 @@ class Bench:
 
 
 def speed(bench: Bench, handlers: Iterable[int], services: Iterable[str]) -> Iterator[Part]:
-    """Yield the costs of handler types and of the variants of services."""
+    """Yield the costs of handler types and of variants ("service", or "service/variant")."""
     for number in handlers:
         yield _type_part(bench, bench.types[number])
-    for service in _named(bench, services):
-        for variant in service.variants:
-            if _takes_pictures(bench, variant):
-                yield _cost_part(bench, service.service_name, variant.variant_name)
+    for service, variant in _named(bench, services):
+        yield _cost_part(bench, service, variant.variant_name)
 
 
 def trials(bench: Bench, services: Iterable[str]) -> Iterator[Part]:
-    """Yield the accuracy of the variants of services, and of detectors with the parameters of the references."""
+    """Yield the accuracy of variants, and, with all of face detection, of detectors as the references had them."""
     wanted = list(services)
-    for service in _named(bench, wanted):
-        for variant in service.variants:
-            if _takes_pictures(bench, variant):
-                yield _trial_part(bench, service.service_name, variant)
+    for service, variant in _named(bench, wanted):
+        if bench.pictures.of_service(service):
+            yield _trial_part(bench, service, variant)
     if DETECTION in wanted:
         for reference in REFERENCES:
             if reference.params:
                 yield _reference_part(bench, reference.variant, dict(reference.params))
 
 
-def _named(bench: Bench, names: Iterable[str]) -> list[Service]:
+def _named(bench: Bench, names: Iterable[str]) -> Iterator[tuple[str, Variant]]:
+    """Yield the variants named ("service", or "service/variant") to which clients post pictures, by service."""
     wanted = set(names)
-    return [s for s in bench.services if s.service_name in wanted]
+    for service in bench.services:
+        for variant in service.variants:
+            named = {service.service_name, f"{service.service_name}/{variant.variant_name}"} & wanted
+            if named and _takes_pictures(bench, variant):
+                yield service.service_name, variant
 
 
 def _takes_pictures(bench: Bench, variant: Variant) -> bool:
@@ -108,7 +109,7 @@ def _trial_part(bench: Bench, service: str, variant: Variant) -> Part:
     name, on = variant.variant_name, bench.pictures
 
     def run(step: Step) -> dict[str, Any]:
-        if service in PERSON_SERVICES:
+        if service in STREET_SERVICES:
             return accuracy.counts(bench.cluster, service, name, on, step)
         found = accuracy.detection(bench.cluster, service, name, {}, on, step)
         if service == RECOGNITION:
@@ -117,7 +118,7 @@ def _trial_part(bench: Bench, service: str, variant: Variant) -> Part:
             found |= accuracy.recognition(bench.cluster, name, thresh, limit, on, step)
         return found
 
-    steps = accuracy.pictures_of(service, on)
+    steps = on.of_service(service)
     return Part(trial_key(service, name, {}), steps, lambda step: _unless_refused(lambda: run(step)))
 
 
