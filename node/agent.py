@@ -24,7 +24,7 @@ from node.galleries import Galleries
 from node.held import HandlerSlot, Held, end_slots
 from node.launcher import Launcher
 from node.progress import progress_path
-from node.sessions import BadPlan, Change, Event, NotPrepared, SessionInUse, UnknownSession, check_epoch, diff
+from node.sessions import BadPlan, Change, Event, NotPrepared, SessionInUse, UnknownSession, check_epoch, diff, leaving
 from node.supervision import ChildState
 from node.telemetry_sink import Sink
 from wire.galleries import BadName
@@ -251,16 +251,17 @@ class Agent:
         broken = [h for h, slot in held.slots.items() if slot.child.state in (ChildState.FAILED, ChildState.ENDED)]
         known = held.plan if held.slots else None
         change = diff(known, plan, broken)
-        replaced = [held.slots.pop(h) for h in change.stop if h in change.start]
-        end_slots(replaced, HANDLER_PATIENCE_S)
+        going = leaving(known, set(held.slots) - set(held.plan.local), plan) & set(held.slots)
+        end_slots([held.slots.pop(h) for h in change.start if h in held.slots], HANDLER_PATIENCE_S)
         held.plan = plan
         self._start_handlers(held, change)
         held.await_handlers(time.monotonic() + PREPARE_S)
         held.apply(Event.PREPARED)
-        for handler_id in change.keep:
+        for handler_id in [*change.keep, *going]:
             held.slots[handler_id].child.send(held.configure())
         self._attach(held)
-        end_slots([held.slots.pop(h) for h in list(held.slots) if h not in plan.local], HANDLER_PATIENCE_S)
+        past = [h for h in held.slots if h not in plan.local and h not in going]
+        end_slots([held.slots.pop(h) for h in past], HANDLER_PATIENCE_S)
         logger.info(
             "session %d at epoch %d: %s, local handlers %s", held.session_id, plan.epoch, held.state, plan.local
         )

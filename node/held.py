@@ -118,7 +118,7 @@ class Held:
         return {
             h: slot.child.reason or "failed"
             for h, slot in list(self.slots.items())
-            if slot.child.state is ChildState.FAILED
+            if h in self.plan.local and slot.child.state is ChildState.FAILED
         }
 
     def status(self, node_id: int) -> NodeSession:
@@ -130,7 +130,7 @@ class Held:
             epoch=self.plan.epoch,
             state=Running.FAILED if failed else self.state,
             entry=entry,
-            handlers=[slot.status() for _, slot in sorted(list(self.slots.items()))],
+            handlers=[slot.status() for h, slot in sorted(list(self.slots.items())) if h in self.plan.local],
             books=stats.books if stats and entry else None,
             latency_ms=stats.latency_ms if stats and entry else {},
             fps=stats.fps if stats and entry else None,
@@ -141,7 +141,7 @@ class Held:
     def await_handlers(self, deadline: float) -> None:
         """Wait until all local handlers are ready. Raises NotPrepared, BadPlan when parameters are wrong."""
         for handler_id, slot in list(self.slots.items()):
-            if not slot.child.wait_ready(deadline):
+            if handler_id in self.plan.local and not slot.child.wait_ready(deadline):
                 why = slot.child.reason or "still preparing"
                 if slot.child.bad_params:
                     index = [h.handler_id for h in self.plan.graph.handlers].index(handler_id)

@@ -96,6 +96,16 @@ def diff(old: SessionPlan | None, new: SessionPlan, broken: Iterable[int] = ()) 
     )
 
 
+def leaving(old: SessionPlan | None, left: Iterable[int], new: SessionPlan) -> frozenset[int]:
+    """Return the handlers that have no place here under *new* and go on with what is on its way to them.
+
+    left: those that were leaving before. They may stay while frames of an older epoch are welcome.
+    """
+    if new.accept_from >= new.epoch:
+        return frozenset()
+    return frozenset([*left, *(old.local if old is not None else ())]) - frozenset(new.local)
+
+
 def same(one: HandlerSpec, other: HandlerSpec) -> bool:
     """Return True when a process of *one* can serve as *other*: names do not matter."""
     return (one.handler_type, one.params) == (other.handler_type, other.params)

@@ -95,12 +95,12 @@ class Entry:
             self.targets = (Target(handler_id, topology.entry_input, inputs, routes, Encoding.RAW, whole),)
 
     def update(self, plan: SessionPlan) -> None:
-        """Take a newer plan; unanswered frames are sent again under it when old ones are not welcome, or exits differ.
+        """Take a newer plan; unanswered frames of epochs that are not welcome any more are sent again under it, and
+        all of them when the exits differ.
 
         An entry that was to hand over stays by that: its successor was not ready.
         """
         with self._lock:
-            raised = plan.accept_from > self.plan.accept_from
             if self.leaving:
                 self._stay()
             self._set_plan(plan)
@@ -109,8 +109,9 @@ class Entry:
             through, changed = self._window.expect(self._always(), self.picture_exits())
             for frame in through:
                 self.outcomes.finish(frame, self._compose(frame))
-        if raised or changed:
-            self.care.resend_soon()
+            again = [f for f in self._window.open.values() if changed or f.epoch < plan.accept_from]
+        if again:
+            self.care.resend_soon(again)
 
     def _always(self) -> frozenset[Exit]:
         """Return the exits that every frame needs."""
@@ -202,9 +203,10 @@ class Entry:
         """Return the header of *frame* for *target* under the current plan."""
         with self._lock:
             horizon = self._window.horizon()
+            epoch = frame.epoch = self.plan.epoch
         return Header(
             session_id=self.session_id,
-            epoch=self.plan.epoch,
+            epoch=epoch,
             sequence=frame.sequence,
             timestamp=frame.timestamp,
             origin=self.plan.entry.node_id,

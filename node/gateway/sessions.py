@@ -11,6 +11,7 @@ from node.forward import Forwarder
 from node.gateway.entry import Entry
 from node.progress import last_done
 from node.recorder import Recorder
+from node.sessions import leaving
 from wire.graph import Topology
 from wire.messages import ResultSpec, SessionPlan
 
@@ -26,6 +27,11 @@ class Held:
     sender: Forwarder
     entry: Entry | None
     makes_pictures: bool = False  # some exit gives an Image or Encoded
+    leaving: frozenset[int] = frozenset()  # handlers that are here for frames of older epochs only
+
+    def here(self, handler_id: int) -> bool:
+        """Return True while a handler of this node takes packets."""
+        return handler_id in self.plan.local or handler_id in self.leaving
 
     def outlet(self, handler_id: int) -> Outlet:
         """Return the sending end of a local handler's inbox."""
@@ -61,6 +67,7 @@ class Sessions:
         held = self._held.get(session_id)
         if held is None:
             held = self._held[session_id] = self._hold(session_id, plan, topology, state)
+        held.leaving = leaving(held.plan, held.leaving, plan)
         held.plan, held.topology, held.state = plan, topology, state
         held.makes_pictures = any(self._is_picture(topology, e) for e in plan.results or topology.exits)
         self._set_entry(held)

@@ -101,7 +101,7 @@ class Views:
 
     def _resolve(self, held: Held, handler_id: int, port: int, request: Request) -> Input:
         """Return the input that an authorized head means, checked. Raises HttpError."""
-        if handler_id not in held.plan.local:
+        if not held.here(handler_id):
             raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
         if port >= held.topology.inputs(handler_id):
             raise HttpError(404, f"handler {handler_id} has no input {port}")
@@ -111,7 +111,7 @@ class Views:
     def _input(self, target: Input, request: Request, connection: Connection) -> None:
         """Receive a packet straight into the handler's inbox."""
         held = target.held
-        if self._sessions.get(held.session_id) is not held or target.handler_id not in held.plan.local:
+        if self._sessions.get(held.session_id) is not held or not held.here(target.handler_id):
             request.resolved = None
             raise HttpError(404, f"handler {target.handler_id} of session {held.session_id} is not here any more")
         slot = target.outlet.loan(request.content_length)

@@ -29,6 +29,7 @@ class OpenFrame:
     pieces: dict[Exit, Piece] = field(default_factory=dict)
     blames: int = 0
     resent: float = 0.0  # monotonic s of the last sending
+    epoch: int = 0  # under which it was sent last
 
 
 class Ticket:

@@ -69,6 +69,32 @@ def test_no_frame_is_lost_when_the_entry_moves_there_and_back(session: LiveSessi
     assert books["next_sequence"] == len(results)
 
 
+def test_a_handler_moves_without_a_frame_that_is_sent_again(session: LiveSession, shared_cluster: Cluster) -> None:
+    """The old place works off what is on its way there, and ends when frames of its epoch are welcome no more."""
+    processes = len(shared_cluster.edge.members())
+    over = threading.Event()
+    posters = [Poster(session, over) for _ in range(CLIENTS)]
+    for poster in posters:
+        poster.start()
+    url = f"{session.coordinator}/sessions/{session.id}"
+    try:
+        for to in (2, 1, 2):
+            seen = {poster: len(poster.results) for poster in posters}
+            wait_for(lambda: all(len(p.results) >= seen[p] + 5 for p in posters), "results of each client")  # noqa: B023
+            response = requests.post(f"{url}/reallocate", json={"pin": {"1": to}}, timeout=60)
+            assert response.json()["placement"]["1"] == [to]
+        wait_for(lambda: len(shared_cluster.edge.members()) == processes - 1, "the old one to end")
+    finally:
+        over.set()
+        for poster in posters:
+            poster.join(60)
+    results = [result for poster in posters for result in poster.results]
+    assert {r.status for r in results} == {"ok"}
+    books = session.settled_books(len(results))
+    assert (books["delivered"], books["dropped"], books["resent"]) == (len(results), {}, 0)
+    assert {s.node_id for r in results for s in r.trace if s.handler_id == 1} == {1, 2}
+
+
 def test_an_entry_that_leaves_answers_repeats_and_sends_others_away(session: LiveSession) -> None:
     data, name = PHOTO.read_bytes(), {"X_Client": "me", "X_Sequence": "1"}
     first = session.post(data, **name).json()

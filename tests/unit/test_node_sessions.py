@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from node.sessions import (
     TRANSITIONS,
@@ -15,6 +16,7 @@ from node.sessions import (
     check_epoch,
     converge,
     diff,
+    leaving,
     transition,
 )
 from wire.messages import Entry, Graph, HandlerSpec, Route, Running, SessionPlan, WantedSession
@@ -56,6 +58,16 @@ def test_changed_params_are_a_new_handler() -> None:
 
 def test_a_broken_handler_is_started_afresh() -> None:
     assert diff(plan([1, 2]), plan([1, 2]), broken=[1]) == Change(start=[1], stop=[1], keep=[2])
+
+
+def test_a_handler_that_moves_away_stays_while_frames_of_its_epoch_are_welcome() -> None:
+    first, moved = plan([1, 2]), replace(plan([2], epoch=2), accept_from=1)
+    assert leaving(first, (), moved) == {1}
+    assert leaving(moved, [1], moved) == {1}, "the same plan again"
+    assert leaving(moved, [1], replace(moved, accept_from=2)) == frozenset()
+    assert leaving(moved, [1], replace(plan([1, 2], epoch=3), accept_from=2)) == frozenset(), "it is back"
+    assert leaving(first, (), plan([2], epoch=2)) == frozenset(), "after a failure nothing old is welcome"
+    assert leaving(None, (), moved) == frozenset()
 
 
 def test_a_new_window_changes_every_queue() -> None:
