@@ -73,7 +73,7 @@ def locate(model_id: str, model_path: Path) -> Path:
     try:
         size = path.stat().st_size
     except OSError as error:
-        raise Unavailable(f"model {model.id!r} is not in {model_path}: get it by `{how}`") from error
+        raise Unavailable(f"weights not installed: {model.id!r} is not in {model_path}; get it by `{how}`") from error
     if size != model.bytes:
         raise Unavailable(f"{path} has {size} bytes, not {model.bytes}: get it again by `{how}`")
     if not _is_right(path, model):
