@@ -13,27 +13,28 @@ from wire.messages import Objective
 replace = msgspec.structs.replace
 
 
-def new(held: Held, variants: tuple[Variant, ...], control: Control, seed: int, *, bounds: bool) -> Request:
-    """Return what a client asks. bounds: it wants no session that is predicted to miss the objective."""
-    objective = held.clients.objective
-    rate = held.clients.fps if control.rated else objective.min_fps
-    if rate is not None and objective.min_fps is None:
-        objective = replace(objective, min_fps=rate)
-    if not bounds:
-        objective = unbound(objective)
+def objective(held: Held, control: Control) -> Objective:
+    """Return what the session wants; with the frames/s that its client says it will send."""
+    wants = held.clients.objective
+    return replace(wants, min_fps=held.clients.fps) if control.rated and wants.min_fps is None else wants
+
+
+def new(held: Held, variants: tuple[Variant, ...], control: Control, seed: int) -> Request:
+    """Return what a client asks."""
+    wants = objective(held, control)
     return Request(
         service=held.clients.service,
-        variants=admissible(variants, objective),
-        objective=objective,
+        variants=admissible(variants, wants),
+        objective=wants,
         entry_node=held.entry_node,
-        rate=rate,
+        rate=wants.min_fps,
         seed=seed,
     )
 
 
-def unbound(objective: Objective) -> Objective:
-    """Return *objective* without what would refuse a placement."""
-    return replace(objective, max_latency_ms=None, min_fps=None)
+def unbound(request: Request) -> Request:
+    """Return *request* so that a placement is had even where it will miss the objective."""
+    return replace(request, objective=replace(request.objective, max_latency_ms=None, min_fps=None))
 
 
 def repair(request: Request, placement: Placement, lost: Iterable[int]) -> tuple[Request, Placement]:
@@ -55,4 +56,4 @@ def moved(old: Placement, new: Placement) -> int:
 
 def placements(held: Mapping[int, Held]) -> dict[int, Placement]:
     """Return those of the sessions that have one."""
-    return {number: h.placement for number, h in held.items() if h.placement is not None}
+    return {number: h.promised[1] for number, h in held.items() if h.promised is not None}

@@ -34,6 +34,7 @@ class Carrier:
         if not all(self._world.nodes[n].up for n in placement.used()):
             return False
         held.attempt += 1
+        held.promised = decision.variant, placement
         attempt = held.attempt
         held.pending = {n: self._world.nodes[n].boots for n in placement.used()}
         new = [

@@ -26,19 +26,30 @@ class Held:
     state: State = State.STARTING
     variant: Variant | None = None
     placement: Placement | None = None
+    promised: tuple[Variant, Placement] | None = None  # as decided, from then on
     predicted: Predicted | None = None
+    fps: float | None = None  # answered, in the last period
     processes: dict[tuple[int, int], Process] = field(default_factory=dict)  # (handler, node)
     works: dict[int, tuple[Work, float]] = field(default_factory=dict)  # handler -> work, MiB
     leaving: list[Plan] = field(default_factory=list)  # plans that it moved away from, until their frames are through
     pending: dict[int, int] | None = None  # nodes of the placement whose models load now -> which boot they had
     attempt: int = 0
+    fault: str | None = None  # which bound is broken, as measured
     broken_since: float | None = None
+    better_since: float | None = None  # another place is
     moves: list[float] = field(default_factory=list)
     latencies: list[float] = field(default_factory=list)  # s, of the last periods
     refusals: int = 0
     sequence: int = 0
     again: float = 0.0  # s, when a refused client asks again or a repair is tried again
     tried: int = 0  # repairs that failed in a row
+
+    dropped_before: int = 0
+
+    def dropped_lately(self) -> int:
+        """Return how many frames were dropped since the last call."""
+        before, self.dropped_before = self.dropped_before, self.session.tally.dropped.total()
+        return self.dropped_before - before
 
     @property
     def limit_s(self) -> float | None:

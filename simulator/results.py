@@ -90,7 +90,7 @@ def collect(
     delivered = sum(h.session.tally.judged_delivered for h in held.values())
     told = sum((h.session.tally.accuracy or 0.0) * h.session.tally.judged_delivered for h in held.values())
     energy = sum(_joules(world, n, up, core) for n, (up, core) in busy.items())
-    took = [1000 * s for s in controller.decisions]
+    took = [1000 * s for s in controller.decider.took]
     dropped: Counter[str] = Counter()
     for session in sessions:
         dropped.update(session.dropped)
@@ -106,7 +106,7 @@ def collect(
         accuracy=told / delivered if delivered else None,
         energy_j=energy,
         joules_per_frame=energy / within if within else None,
-        moves_per_hour=controller.moves * 3600 / scenario.duration_s,
+        moves_per_hour=controller.rebalancer.moves * 3600 / scenario.duration_s,
         repairs=controller.repairs,
         refused_sessions=sum(s.state is State.REFUSED and s.delivered == 0 for s in sessions),
         refusals=sum(s.refusals for s in sessions),

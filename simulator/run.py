@@ -84,7 +84,7 @@ class Run:
 
     def _leave(self, held: Held) -> None:
         held.session.end()
-        held.state, held.placement, held.pending = State.ENDED, None, None
+        held.state, held.placement, held.pending, held.promised = State.ENDED, None, None, None
         held.processes.clear()
 
     def _plan_faults(self) -> None:

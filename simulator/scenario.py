@@ -151,7 +151,7 @@ class Control(Part, frozen=True, kw_only=True):
     heartbeat_timeout_s: Positive = 3.0
     rebalance: bool = True
     rated: bool = True  # sessions say their fps (min_fps is planned for), as clients should
-    bounds: bool = True  # a session predicted to miss its objective is refused; without, it is placed all the same
+    admission: bool = True  # who would miss its objective, or break others', is refused; without, all are placed
     retry_s: Positive | None = 10.0  # a refused client asks again
 
 

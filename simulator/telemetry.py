@@ -18,7 +18,7 @@ class Telemetry:
     """sample() is called each period; snapshot() gives what was known then."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
+        self._world, self.control = world, world.scenario.control
         self._busy = dict.fromkeys(world.nodes, 0.0)  # core seconds at the last sample
         self._when = 0.0
         self._util = dict.fromkeys(world.nodes, 0.0)

@@ -14,7 +14,8 @@ MAY_IMPORT = {
     "coordinator": {"wire"},
     "collector": {"wire"},
     "client": {"wire"},
-    "simulator": {"coordinator.allocation", "coordinator.rebalance", "wire"},  # the controller's rule is simulated too
+    # the controller's pure rules are simulated too
+    "simulator": {"coordinator.allocation", "coordinator.admission", "coordinator.rebalance", "wire"},
 }
 PURE = [
     "coordinator/allocation",

@@ -70,7 +70,7 @@ def test_frames_and_work_are_the_same_for_every_algorithm_and_run() -> None:
 def test_live_drops_the_frame_that_waited_and_lossless_has_it_wait() -> None:
     """At a hundredth of the speed hardly anything passes."""
     slow = [msgspec.structs.replace(scenario().nodes[0], speed=0.01, count=4)]
-    control = parts("control", value={"bounds": False})
+    control = parts("control", value={"admission": False})
     asked = scenario(control=control)
     asked = msgspec.structs.replace(asked, nodes=slow)
     live = Run(asked, "least_loaded", 1).run()
