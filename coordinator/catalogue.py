@@ -11,7 +11,7 @@ from wire import resources
 from wire.faults import Fault, SettingsError, guess
 from wire.graph import GraphError, Topology
 from wire.messages import Graph, HandlerSpec, Objective, SessionRequest
-from wire.resources import HandlerTypeSpec, NodeFile, Service
+from wire.resources import HandlerTypeSpec, NodeFile, Service, Variation
 from wire.settings import CoordinatorSettings
 from wire.web import Unprocessable
 
@@ -160,12 +160,24 @@ def _pins(asked: SessionRequest, handlers: list[HandlerSpec]) -> dict[int, tuple
 
 
 def _view(spec: HandlerTypeSpec, ports: Mapping[int, tuple[int, int]]) -> TypeView:
-    return TypeView(
+    profile = spec.profile
+    plain = TypeView(
         handler_type=spec.handler_type,
         name=spec.name,
         stateful=spec.stateful or ports[spec.handler_type][0] == 0,  # a source makes each frame once
-        service_ms=spec.profile.ms or None,
-        memory_mib=spec.profile.mem_mb or None,
+        service_ms=profile.ms or None,
+        memory_mib=profile.mem_mb or None,
         outputs=tuple(spec.outputs),
-        output_bytes=tuple(spec.profile.output_bytes),
+        output_bytes=tuple(profile.output_bytes),
+    )
+    return replace(plain, variations=tuple((v.params, _varied(plain, v)) for v in profile.variations))
+
+
+def _varied(plain: TypeView, variation: Variation) -> TypeView:
+    """Return the type with the figures that *variation* has."""
+    return replace(
+        plain,
+        service_ms=variation.ms or plain.service_ms,
+        memory_mib=variation.mem_mb or plain.memory_mib,
+        output_bytes=tuple(variation.output_bytes) or plain.output_bytes,
     )

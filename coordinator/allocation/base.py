@@ -1,7 +1,7 @@
 """What an allocation algorithm sees and says. Immutable; imports nothing of the coordinator but the wire."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,12 @@ class TypeView(Struct, frozen=True, kw_only=True):
     memory_mib: float | None = None
     outputs: tuple[str, ...] = ()  # type of each output: Image, Encoded, Boxes, any
     output_bytes: tuple[int, ...] = ()  # of the profile, one per output: what a frame weighs; else by the type
+    variations: tuple[tuple[Mapping[str, Any], "TypeView"], ...] = ()  # what it is with some other parameters
+
+    def given(self, params: Mapping[str, Any]) -> "TypeView":
+        """Return the type as a handler with *params* is expected to be: by the variation that says most of them."""
+        fitting = [(len(v), view) for v, view in self.variations if all(params.get(k) == v[k] for k in v)]
+        return max(fitting, key=lambda f: f[0])[1] if fitting else self
 
 
 class Variant(Struct, frozen=True, kw_only=True):
@@ -107,6 +113,12 @@ Work = tuple[int, str]  # handler type, parameters as canonical JSON: what a ser
 def work(handler: HandlerSpec) -> Work:
     """Return the key by which service times are measured."""
     return handler.handler_type, msgspec.json.encode(handler.params, order="sorted").decode()
+
+
+def params_of(what: Work) -> dict[str, Any]:
+    """Return the parameters in the key of a service time."""
+    params: dict[str, Any] = msgspec.json.decode(what[1])
+    return params
 
 
 class Snapshot(Struct, frozen=True, kw_only=True, dict=True):

@@ -42,7 +42,7 @@ def stays(handler_id: int, node_id: int, current: Placement | None) -> bool:
 def memory_mib(handler: HandlerSpec, snapshot: Snapshot) -> float:
     """Return what a handler is said to need, 0 when nobody said."""
     view = snapshot.types.get(handler.handler_type)
-    return (view.memory_mib or 0.0) if view else 0.0
+    return (view.given(handler.params).memory_mib or 0.0) if view else 0.0
 
 
 def fits(

@@ -119,7 +119,9 @@ def result_load(variant: Variant, handler_id: int, output: int, snapshot: Snapsh
 
 
 def _output(variant: Variant, handler_id: int, output: int, snapshot: Snapshot) -> tuple[float, str]:
-    view = snapshot.types.get(variant.topology.handlers[handler_id].handler_type)
+    handler = variant.topology.handlers[handler_id]
+    view = snapshot.types.get(handler.handler_type)
+    view = view and view.given(handler.params)
     kind = view.outputs[output] if view and output < len(view.outputs) else "Boxes"
     if view and output < len(view.output_bytes) and view.output_bytes[output]:
         return float(view.output_bytes[output]), kind

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from coordinator.allocation.arrays import Floats, Nodes
-from coordinator.allocation.base import Measured, Snapshot, Work
+from coordinator.allocation.base import Measured, Snapshot, Work, params_of
 
 CREDIBLE_FRAMES = 20.0  # K: with so many frames measured and expected count the same
 PAIRS = 1.0  # a factor or a speed known from n pairs is believed by n / (n + PAIRS)
@@ -67,7 +67,7 @@ class ServiceTimes:
         if what in self._usual:
             return max(1e-3, self._usual[what].ms)
         view = self._types.get(what[0])
-        return (view.service_ms if view else None) or UNKNOWN_MS
+        return (view.given(params_of(what)).service_ms if view else None) or UNKNOWN_MS
 
 
 def _learn(residuals: Residuals) -> tuple[dict[Work, float], dict[int, float]]:
