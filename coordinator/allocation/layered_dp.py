@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from heapq import heappop, heappush
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,15 @@ MANY = 64  # nodes; from so many on mending is given less time, and may end near
 BUDGET, BUDGET_MANY = 3000, 30  # placements looked at, for each beginning
 EXACT, NEAR = 1e-9, 0.01  # share above the lower bound
 CONFLICTS, CONFLICTS_MANY = 24, 6  # paths looked at until one has the memory
+KEPT = 15  # beginnings kept beside the newest: a service's variants
+
+
+class Beginning(NamedTuple):
+    """The shortest path, memory and crowding left out. bound: no placement has a lower latency, ms."""
+
+    paths: Paths
+    nodes: Chosen
+    bound: float
 
 
 class LayeredDp:
@@ -29,22 +39,45 @@ class LayeredDp:
 
     def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
         """Place the first variant. Raises Unplaceable, with a reason per node."""
-        search = Search(request, request.variants[0], snapshot, current)
-        found = solve(search)
+        begun = _begun(request, snapshot, current)
+        search, found = begun.paths.search, solve(begun)
         if search.short_mib(found) > 0:
             raise search.refuse(found)
         return search.decision(found, lambda h: _why(request, h, len(found[h])))
 
+    def least_ms(self, request: Request, snapshot: Snapshot, current: Placement | None) -> float:
+        """Return a lower bound of what any placement of the first variant takes. Raises Unplaceable."""
+        return _begun(request, snapshot, current).bound
 
-def solve(search: Search) -> Chosen:
-    """Return the best placement found; its memory may be short when nothing else was found."""
+
+def _begun(request: Request, snapshot: Snapshot, current: Placement | None) -> Beginning:
+    """Return the shortest path; that of the last few requests is kept with the snapshot. Raises Unplaceable."""
+    kept = snapshot.__dict__.setdefault("layered_dp", [])
+    found: Beginning
+    for asked, at, found in kept:
+        if asked is request and at is current:
+            return found
+    found = begin(Search(request, request.variants[0], snapshot, current))
+    kept[:] = [(request, current, found), *kept[:KEPT]]
+    return found
+
+
+def begin(search: Search) -> Beginning:
+    """Return the shortest path over the nodes worth looking at."""
     paths = Paths(search, _candidates(search))
-    first, bound = paths.best()
+    return Beginning(paths, *paths.best())
+
+
+def solve(begun: Beginning) -> Chosen:
+    """Return the best placement found; its memory may be short when nothing else was found."""
+    paths, first, bound = begun
+    search = paths.search
     ranks: list[tuple[Rank, Chosen]] = []
     for nodes in _first_looks(paths, first):
         ranks.append((search.rank(nodes), nodes))
         if _proven(search, ranks[-1][0], bound):
             return nodes
+    paths = _narrowed(paths, [rank for rank, _ in ranks])
     shortest, bound = _fitting(paths, first, bound)
     ranks.append((search.rank(shortest), shortest))
     if _proven(search, ranks[-1][0], bound):
@@ -56,6 +89,21 @@ def _first_looks(paths: Paths, shortest: Chosen) -> Iterator[Chosen]:
     """Yield what is mostly the best already."""
     yield _completed(paths, shortest)
     yield _together(paths)
+    if len(paths.search.nodes) >= MANY and not paths.search.request.replicas:
+        yield _completed(paths, paths.roomy(paths.search.entry(shortest)))
+
+
+def _narrowed(paths: Paths, ranks: list[Rank]) -> Paths:
+    """Return the paths over the nodes by which the best of *ranks* can be beaten, where many are looked at."""
+    search = paths.search
+    known = [rank[2] for rank in ranks if rank[0] == 0]  # ms, where the latency is what counts
+    if len(paths.chosen) < MANY or not known or search.request.replicas or not _by_latency(search):
+        return paths
+    kept = paths.within(min(known))
+    kept = np.union1d(kept, [n for h in search.demand for n in np.argsort(paths.times[h], kind="stable")[:POOL]])
+    if search.fixed_entry is not None:
+        kept = np.union1d(kept, [paths.at[search.fixed_entry]])
+    return Paths(search, paths.chosen[kept.astype(np.intp)])
 
 
 def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
@@ -116,10 +164,13 @@ def _candidates(search: Search) -> Ints:
 
 def _proven(search: Search, rank: Rank, bound: float) -> bool:
     """Return True when nothing can be (much) better: the bound is met and the objective is the latency."""
-    objective = search.request.objective
-    others = objective.maximize is Maximize.THROUGHPUT or objective.minimize in (Minimize.COST, Minimize.ENERGY)
     share = NEAR if len(search.nodes) >= MANY else EXACT
-    return not others and rank[0] == rank[1] == 0 and rank[2] <= bound * (1 + share)
+    return _by_latency(search) and rank[0] == rank[1] == 0 and rank[2] <= bound * (1 + share)
+
+
+def _by_latency(search: Search) -> bool:
+    objective = search.request.objective
+    return objective.maximize is not Maximize.THROUGHPUT and objective.minimize not in (Minimize.COST, Minimize.ENERGY)
 
 
 def _completed(paths: Paths, nodes: Chosen) -> Chosen:

@@ -55,16 +55,14 @@ class Paths:
             return self._walk(to_go, begin, times), float((begin + to_go[first]).min())
         without = self.to_go(times, {})
         bounds = without[first]
-        best: tuple[Chosen, float] | None = None
-        for at in np.argsort(bounds, kind="stable")[:ENTRIES].tolist():
-            if best is not None and bounds[at] >= best[1]:
-                break
-            found = self._from(at, without, times)
-            if best is None or found[1] < best[1]:
-                best = found
-        if best is None:
-            raise ValueError("no nodes")
-        return best
+        order: list[int] = np.argsort(bounds, kind="stable")[: ENTRIES + 1].tolist()
+        best = self._from(order[0], without, times)
+        for at in order[1:ENTRIES]:
+            if bounds[at] >= best[1]:
+                return best
+            best = min(best, self._from(at, without, times), key=lambda found: found[1])
+        untried = float(bounds[order[-1]]) if len(order) > ENTRIES else FAR
+        return best[0], min(best[1], untried)
 
     def _from(self, at: int, without: ToGo, times: Times) -> tuple[Chosen, float]:
         """Return the best placement whose entry is at that node. without: to_go with no way back."""
@@ -93,6 +91,19 @@ class Paths:
             to_go[handler] = times[handler] if rest is None else times[handler] + rest
         return to_go
 
+    def within(self, limit: float) -> Ints:
+        """Return the positions of the nodes that any placement with a latency up to *limit* may use on its path."""
+        search, ahead, to_go = self.search, dict[int, Floats](), self.to_go(self.times, {})
+        kept = np.zeros(len(self.chosen), bool)
+        for handler in search.path:
+            arrive: Floats = np.zeros(len(self.chosen))
+            for source in self.fed_by[handler]:
+                sends = self.send(self.loads[source, handler])
+                arrive = np.maximum(arrive, (ahead[source] + sends.T).min(axis=1))
+            kept |= arrive + to_go[handler] <= limit
+            ahead[handler] = arrive + self.times[handler]
+        return np.flatnonzero(kept)
+
     def weighed(self, times: Times, scale: float) -> Chosen:
         """Return the placement with the least sum of *times* (any weights) and *scale* x transfers along its paths."""
         entry = self.search.fixed_entry
@@ -110,16 +121,30 @@ class Paths:
                 total += self.send(load)[:, self.at[nodes[target][0]]]
         return total
 
-    def _walk(self, to_go: ToGo, begin: Floats, times: Times, scale: float = 1) -> Chosen:
-        """Go forward: each handler to the node with the least time so far and to go."""
+    def roomy(self, entry: int) -> Chosen:
+        """Return a placement whose memory is there, if walking so finds one: each handler, in order, to the node with
+        the least time so far and to go among those that have room left. entry: index of the node that begins.
+        """
+        to_go = self.to_go(self.times, self._back(self.at[entry]))
+        begin = self._arrive(self.at[entry])
+        return self._walk(to_go, begin, self.times, room=self.search.nodes.mem_free[self.chosen])
+
+    def _walk(self, to_go: ToGo, begin: Floats, times: Times, scale: float = 1, room: Floats | None = None) -> Chosen:
+        """Go forward: each handler to the node with the least time so far and to go. room: MiB, counted down."""
         search, done, nodes = self.search, dict[int, float](), dict[int, int]()
+        room = None if room is None else room.copy()
         for handler in search.path:
             arrive: Floats | float = begin if handler == search.costs.entry else 0.0
             for source in self.fed_by[handler]:
                 sends = self.send(self.loads[source, handler])[nodes[source]]
                 arrive = np.maximum(arrive, done[source] + scale * sends)
             there = arrive + times[handler]
-            nodes[handler] = int((arrive + to_go[handler]).argmin())
+            whole = arrive + to_go[handler]
+            if room is not None:
+                whole = whole + FAR * (room < search.memory[handler])
+            nodes[handler] = int(whole.argmin())
+            if room is not None:
+                room[nodes[handler]] -= search.memory[handler]
             done[handler] = float(there[nodes[handler]])
         return {h: (int(self.chosen[at]),) for h, at in nodes.items()}
 
