@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handlers.base import Context, Range, Unavailable
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.detector import Found
 from handlers.manifest import locate
 from handlers.network import damaged
-from handlers.objects import best_of, class_names, wanted_classes
+from handlers.objects import ObjectDetector, ObjectParams
 from handlers.pixels import scale
-from handlers.types import Boxes, Image
+from handlers.types import Image
 
 MEAN_BGR = np.array([103.53, 116.28, 123.675], np.float32)  # NanoDet's and ImageNet's
 SPREAD_BGR = np.array([57.375, 57.12, 58.395], np.float32)
@@ -23,43 +23,35 @@ YOLOX_GREY = 114  # what YOLOX was trained to see beside the picture
 Rows = tuple[NDArray[np.float32], NDArray[np.float32]]  # boxes (n, 4): x0, y0, x1, y1; scores (n, classes)
 
 
-class OnnxDetectObjectParams(DetectorParams, frozen=True):
+class OnnxDetectObjectParams(ObjectParams, frozen=True):
     """Parameters of handler type 20."""
 
-    gpu: bool = False  # run by CUDA; refused where this onnxruntime has none
     model: str = "nanodet"  # an id of the manifest: nanodet or yolox-s
-    labels: str = "coco-names"
-    targets: list[str] = []  # labels that are wanted; empty: all
     thresh: Annotated[float, Range(0.0, 1.0)] = 0.35  # smallest score
     nms: Annotated[float, Range(0.0, 1.0)] = 0.6  # of two boxes of a label that overlap by more, the better one stays
 
 
-class OnnxDetectObjectHandler(Detector[OnnxDetectObjectParams]):
-    """Image -> Boxes with the labels of the network's classes. The score is from 0 to 1."""
+class OnnxDetectObjectHandler(ObjectDetector[OnnxDetectObjectParams]):
+    """NanoDet or YOLOX on onnxruntime."""
 
     params_type = OnnxDetectObjectParams
-    inputs, outputs = (Image,), (Boxes,)
+    models = ("model",)
 
     @classmethod
     def check(cls, params: Any, context: Context) -> None:
         """Raise Unavailable when a model or onnxruntime is missing, or a target is no label."""
-        locate(params.model, context.model_path)
-        wanted_classes(params.targets, class_names(params.labels, context.model_path))
+        super().check(params, context)
         if find_spec("onnxruntime") is None:
             raise Unavailable("onnxruntime is not installed: pip install onnxruntime")
 
-    def prepare(self) -> None:
-        """Load the network and run it once. Raises Unavailable, also for gpu where there is none."""
-        self.check(self.params, self.context)
+    def load(self) -> None:
+        """Load the network. Raises Unavailable, also for gpu where there is none."""
         cv2.setNumThreads(1)
-        self._session = self._load()
+        self._session = self._read()
         entry = self._session.get_inputs()[0]
         self._input, self._side = entry.name, int(entry.shape[2])
-        self._names = class_names(self.params.labels, self.context.model_path)
-        self._wanted = wanted_classes(self.params.targets, self._names)
-        self.find(np.zeros((64, 64, 3), np.uint8))
 
-    def _load(self) -> Any:
+    def _read(self) -> Any:
         import onnxruntime
 
         providers = ["CPUExecutionProvider"]
@@ -84,13 +76,11 @@ class OnnxDetectObjectHandler(Detector[OnnxDetectObjectParams]):
         picture = self._letterboxed(image, ratio) if is_yolox else self._stretched(image)
         outputs = self._session.run(None, {self._input: picture.transpose(2, 0, 1)[None]})
         corners, scores = yolox_rows(outputs[0][0], self._side) if is_yolox else nanodet_rows(outputs, self._side)
-        scores = scores[:, self._wanted]
+        scores = scores[:, self.wanted]
         best = scores.argmax(axis=1)
         boxes = np.column_stack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
         boxes = boxes / ratio if is_yolox else boxes * (np.array([width, height] * 2, np.float32) / self._side)
-        p = self.params
-        rows = np.arange(len(scores))
-        return best_of(boxes, scores[rows, best], self._wanted[best], self._names, self._wanted, p.thresh, p.nms)
+        return self.best(boxes, scores[np.arange(len(scores)), best], self.wanted[best])
 
     def _stretched(self, image: Image) -> NDArray[np.float32]:
         picture = cv2.resize(image, (self._side, self._side), interpolation=cv2.INTER_LINEAR)

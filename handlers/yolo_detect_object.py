@@ -3,74 +3,61 @@
 YOLO: Redmon and Farhadi 2018; SSD MobileNetV2: Liu and others 2016, Sandler and others 2018.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handlers.base import Context, Range
-from handlers.detector import Detector, DetectorParams, Found
+from handlers.base import Context
+from handlers.detector import Found
 from handlers.manifest import locate
 from handlers.network import load, need_cuda, on_gpu
-from handlers.objects import best_of, class_names, wanted_classes
-from handlers.types import Boxes, Image
+from handlers.objects import ObjectDetector, ObjectParams
+from handlers.types import Image
 
 # COCO's 91 numbers leave out eleven that no picture has; 0 is the background. SSD uses those, the 80 names do not.
 COCO_LEFT_OUT = (0, 12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 
 
-class YoloDetectObjectParams(DetectorParams, frozen=True):
+class YoloDetectObjectParams(ObjectParams, frozen=True):
     """Parameters of handler type 7."""
 
-    gpu: bool = False  # run by CUDA; refused where this OpenCV has none
     config: str = "yolov3-tiny-cfg"  # ids of the manifest; a .pbtxt is the description of a TensorFlow SSD
     weights: str = "yolov3-tiny"
-    labels: str = "coco-names"
     size: Literal[224, 300, 320, 416, 512, 608] = 416  # pixels: the network's input; SSD has 300
-    targets: list[str] = []  # labels that are wanted; empty: all
-    thresh: Annotated[float, Range(0.0, 1.0)] = 0.25  # smallest score
-    nms: Annotated[float, Range(0.0, 1.0)] = 0.45  # of two boxes of a label that overlap by more, the better one stays
 
 
-class YoloDetectObjectHandler(Detector[YoloDetectObjectParams]):
-    """Image -> Boxes with the labels of the network's classes. The score is from 0 to 1."""
+class YoloDetectObjectHandler(ObjectDetector[YoloDetectObjectParams]):
+    """Darknet's YOLO, or a TensorFlow SSD, on OpenCV."""
 
     params_type = YoloDetectObjectParams
-    inputs, outputs = (Image,), (Boxes,)
+    models = ("config", "weights")
 
     @classmethod
     def check(cls, params: Any, context: Context) -> None:
         """Raise Unavailable when a model is missing, a target is no label, or gpu is asked for and not there."""
-        locate(params.config, context.model_path)
-        locate(params.weights, context.model_path)
-        wanted_classes(params.targets, class_names(params.labels, context.model_path))
+        super().check(params, context)
         need_cuda(params.gpu)
 
-    def prepare(self) -> None:
-        """Load the network and run it once. Raises Unavailable."""
+    def load(self) -> None:
+        """Load the network. Raises Unavailable."""
         p, folder = self.params, self.context.model_path
-        self.check(p, self.context)
-        self._names = class_names(p.labels, folder)
-        self._wanted = wanted_classes(p.targets, self._names)
         config = str(locate(p.config, folder))
         self._is_ssd = config.endswith(".pbtxt")
         read = cv2.dnn.readNetFromTensorflow if self._is_ssd else cv2.dnn.readNetFromDarknet
         self._network = load(p.weights, folder, lambda path: read(path, config) if self._is_ssd else read(config, path))
         on_gpu(self._network, p.gpu)
         self._outputs = self._network.getUnconnectedOutLayersNames()
-        self.find(np.zeros((64, 64, 3), np.uint8))
 
     def find(self, image: Image) -> list[Found]:
         """Return the wanted things in *image* (uint8 (H, W, 3) BGR), best first."""
         side, scale = self.params.size, 1.0 if self._is_ssd else 1 / 255
         self._network.setInput(cv2.dnn.blobFromImage(image, scale, (side, side), swapRB=True))
         outputs = [np.asarray(o, np.float32) for o in self._network.forward(self._outputs)]
-        boxes, scores, classes = _ssd(outputs) if self._is_ssd else _yolo(outputs, self._wanted)
+        boxes, scores, classes = _ssd(outputs) if self._is_ssd else _yolo(outputs, self.wanted)
         height, width = image.shape[:2]
-        boxes = boxes * np.array([width, height, width, height], np.float32)
-        p = self.params
-        return best_of(boxes, scores, classes, self._names, self._wanted, p.thresh, p.nms)
+        return self.best(boxes * np.array([width, height] * 2, np.float32), scores, classes)
 
 
 Rows = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]  # boxes (n, 4), scores (n,), classes (n,)

@@ -171,6 +171,10 @@ def test_a_missing_model_is_named_with_the_way_to_get_it(group: str, name: str) 
 def test_gpu_and_targets_are_refused_with_the_reason() -> None:
     context = Context(zoo.folder())
     zoo.made("OBJECTS", "yolo")
+    zoo.made("OBJECTS", "nanodet")
+    onnx = load_class("handlers.onnx_detect_object:OnnxDetectObjectHandler")
+    with pytest.raises(Unavailable, match="gpu: this onnxruntime has no CUDA"):
+        onnx(read_params(onnx, {"gpu": True}), context).prepare()
     for params, why in (({"gpu": True}, "CUDA"), ({"targets": ["unicorn"]}, "unicorn")):
         cls = load_class("handlers.yolo_detect_object:YoloDetectObjectHandler")
         with pytest.raises(Unavailable, match=why):
