@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 import time
@@ -68,9 +69,7 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
             return record
     outcome = attempt(plan(seed, nodes_die=asked.nodes_die), asked.frames, logs)
     if not (outcome.violations or asked.keep):
-        for file in sorted(logs.rglob("*"), reverse=True):
-            file.rmdir() if file.is_dir() else file.unlink()
-        logs.rmdir()
+        shutil.rmtree(logs, ignore_errors=True)
     record = asdict(outcome) | {"wanted": asked.frames, "date": time.strftime("%Y-%m-%d %H:%M:%S")}
     path.write_text(json.dumps(record, indent=1))
     say(line(record))

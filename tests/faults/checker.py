@@ -170,11 +170,11 @@ def _reasons(seen: Seen) -> Iterator[str]:
 
 def _totals(seen: Seen) -> Iterator[str]:
     """While the entry's node lives, all that a session has booked is in its streams, but for what a gateway lost."""
+    if seen.node_lost:  # its books go on from the last heartbeat
+        return
     answered = {a.sequence for a in seen.answers if a.status in ("ok", "failed")}
     if seen.books["delivered"] < len(answered):
         yield f"G1: {seen.books['delivered']} delivered, but {len(answered)} results were answered"
-    if seen.node_lost:
-        return
     dropped = sum(count for reason, count in seen.books["dropped"].items() if reason != "gateway_lost")
     for stream in seen.streams:
         statuses = Counter("dropped" if r["status"] == "dropped" else "delivered" for r in stream)

@@ -198,7 +198,7 @@ class Lab:
 
 @contextmanager
 def laboratory(keep: Path | None = None) -> Iterator[Lab]:
-    """Yield a lab that runs; its folder is removed at the end, or moved to *keep* when that is given."""
+    """Yield a lab that runs; its folder is removed at the end; the logs go to *keep* when that is given."""
     folder = Path(tempfile.mkdtemp(prefix="fs-lab-"))
     lab = Lab(folder)
     try:
@@ -208,5 +208,7 @@ def laboratory(keep: Path | None = None) -> Iterator[Lab]:
         lab.kill()
         if keep is not None:
             shutil.rmtree(keep, ignore_errors=True)
-            shutil.copytree(folder, keep, ignore=shutil.ignore_patterns("faceservice-*", "handlers"))
+            keep.mkdir(parents=True)
+            for log in folder.glob("*.log"):
+                shutil.copy(log, keep)
         shutil.rmtree(folder, ignore_errors=True)

@@ -16,7 +16,7 @@ from tests.faults.lab import Lab
 from tests.faults.plans import Fault, Part, What
 
 log = logging.getLogger(__name__)
-FOUND_S = 10.0  # how long a process that is being started anew is waited for
+FOUND_S = 30.0  # how long a process that is being started anew is waited for
 
 
 class Mischief:
@@ -67,11 +67,13 @@ class Mischief:
         found: list[int] = []
 
         def look() -> bool:
+            pid = None
             if fault.part is Part.GATEWAY:
                 pid = self._lab.gateway_pid(fault.node_id)
             else:
                 session_id = self._sessions[fault.session]
-                pid = self._lab.handler_pid(fault.node_id, session_id, fault.handler_id)
+                with suppress(requests.RequestException):  # the node is dead
+                    pid = self._lab.handler_pid(fault.node_id, session_id, fault.handler_id)
             found.extend([pid] if pid else [])
             return bool(found)
 

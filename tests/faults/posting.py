@@ -23,6 +23,7 @@ from tests.faults.plans import Kind, Sender
 PATIENCE_S = 40.0  # for one frame's final answer
 TIMEOUT_S = 6.0  # of one request
 PAUSE_S = 0.02  # between a connection's frames
+ASK_S = 1.0  # between questions where the entry is
 BLOCK = 6  # frames that are shuffled
 CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError, requests.Timeout)
 
@@ -183,6 +184,23 @@ class Listener(threading.Thread):
             connection.close()
 
 
-def session_url(session: LiveSession, host: Callable[[str], str]) -> Callable[[], str]:
-    """Return what gives the session's URL; *host* names the door for a node's address."""
-    return lambda: through(session.url, host(urlsplit(session.url).hostname or ""))
+class Whereabouts:
+    """The session's URL, asked of the coordinator now and then: the entry may move. Safe to call from threads."""
+
+    def __init__(self, session: LiveSession, host: Callable[[str], str]) -> None:
+        """host: names the door for a node's address."""
+        self._url, self._host = session.url, host
+        self._document = f"{session.coordinator}/sessions/{session.id}"
+        self._ask_at = time.monotonic() + ASK_S
+        self._lock = threading.Lock()
+
+    def __call__(self) -> str:
+        """Return the URL by the door."""
+        with self._lock:
+            ask = time.monotonic() >= self._ask_at
+            if ask:
+                self._ask_at = time.monotonic() + ASK_S
+        if ask:
+            with contextlib.suppress(requests.RequestException, KeyError):  # no coordinator: nothing has moved
+                self._url = requests.get(self._document, timeout=2).json()["session_url"]
+        return through(self._url, self._host(urlsplit(self._url).hostname or ""))

@@ -17,7 +17,7 @@ from tests.faults.checker import Seen
 from tests.faults.lab import Lab, door_host, laboratory
 from tests.faults.mischief import Mischief
 from tests.faults.plans import Part, Plan, What, Work
-from tests.faults.posting import Client, Listener, session_url
+from tests.faults.posting import Client, Listener, Whereabouts
 from tests.faults.services import NAME
 
 LONGEST_S = 90.0  # for the frames
@@ -53,7 +53,7 @@ class Traffic:
             delivery=work.delivery,
             window=work.window,
         )
-        url = session_url(self.session, door_host)
+        url = Whereabouts(self.session, door_host)
         self.clients = [
             Client(f"{number}-{sender.kind}-{i}", 8 * number + i, sender, work.delivery == "live", seed + i, url)
             for i, sender in enumerate(work.senders)

@@ -13,7 +13,7 @@ from tests.e2e.live_session import wait_for
 from tests.faults import marks
 from tests.faults.lab import Lab, door_host, laboratory
 from tests.faults.plans import COUNT, DECODE, READ, Part, What, Work
-from tests.faults.posting import session_url
+from tests.faults.posting import Whereabouts
 from tests.faults.run import Traffic
 
 ENTRY, OTHER = 1, 2
@@ -30,7 +30,7 @@ def lab() -> Iterator[Lab]:
 def post(traffic: Traffic) -> requests.Response:
     """Post by the clients' door: the link is for nodes."""
     headers = {"Content-Type": "image/jpeg", "Prefer": "wait=60"}
-    url = session_url(traffic.session, door_host)()
+    url = Whereabouts(traffic.session, door_host)()
     return requests.post(url, data=marks.picture(7), headers=headers, timeout=60)
 
 
