@@ -1,7 +1,4 @@
-"""Capture from the network: an MJPEG server that goes away and comes back with another size, and hosts not allowed.
-
-RTSP takes the same way through FFmpeg; no RTSP server is among the test tools.
-"""
+"""Capture from the network: RTSP and MJPEG cameras that go away and come back with another size; hosts not allowed."""
 
 import threading
 import time
@@ -18,8 +15,9 @@ from handlers import sources
 from handlers.base import Context, FrameError, Unavailable, read_params
 from handlers.capture import CaptureHandler, CaptureParams
 from tests.handler_support import Make
+from tests.unit.handlers.rtsp_camera import RtspCamera, serve
 
-SIZES = [(48, 64), (60, 120)]  # (H, W) of the pictures of the first and of all later connections
+SIZES = [(48, 64), (64, 128)]  # (H, W) of the pictures of the first and of all later connections
 
 
 class Camera(ThreadingHTTPServer):
@@ -69,11 +67,20 @@ def camera() -> Iterator[Camera]:
         made.shutdown()
 
 
+@pytest.fixture
+def rtsp() -> Iterator[RtspCamera]:
+    with RtspCamera(SIZES) as made:
+        serve(made)
+        yield made
+        made.shutdown()
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "mjpeg"])
 def test_a_camera_that_comes_back_may_have_another_size(
-    make: Make, camera: Camera, monkeypatch: pytest.MonkeyPatch
+    make: Make, camera: Camera, rtsp: RtspCamera, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     monkeypatch.setattr(sources, "FIRST_DELAY_S", 0.02)
-    capture = make(CaptureHandler, source=camera.url())
+    capture = make(CaptureHandler, source=rtsp.url if kind == "rtsp" else camera.url())
     seen: list[tuple[int, ...]] = []
     deadline = time.monotonic() + 20
     while len(set(seen)) < len(SIZES) and time.monotonic() < deadline:
