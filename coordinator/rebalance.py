@@ -16,7 +16,8 @@ PATIENCE_S = 3.0  # an objective must be broken for so long: one slow second is 
 STEADY_S = 10.0  # where nothing is broken another place must have been better for so long
 PAUSE_S = 120.0  # after a move, doubled for each more in the last MEMORY_S
 MEMORY_S = 900.0
-LEAST_GAIN = 0.2  # share of the latency, or of the frames/s where these are too few
+LEAST_GAIN = 0.2  # share of the latency, or of the frames/s, where the objective is broken
+LEAST_GAIN_WELL = 0.3  # where nothing is
 HORIZON_S = 300.0  # the placement is thought to last so long
 PREPARE_MS = 2000.0  # of a handler that moves
 CROWDED = 0.5  # share of the window in flight: frames wait, so few frames/s are not the clients' doing
@@ -84,7 +85,7 @@ def _mend(situation: Situation, then: Predicted, fault: str, objective: Objectiv
 
 def _gain(situation: Situation, then: Predicted, handlers_moved: int, objective: Objective) -> Verdict:
     words = _compared(situation.now, then)
-    if missed(objective, then) is not None or not _faster(situation.now, then):
+    if missed(objective, then) is not None or not _faster(situation.now, then, LEAST_GAIN_WELL):
         return Verdict(move=False, why=f"{words}: too little to move for")
     won = (situation.now.latency_ms - then.latency_ms) * situation.fps * HORIZON_S
     cost = PREPARE_MS * handlers_moved
@@ -95,8 +96,8 @@ def _gain(situation: Situation, then: Predicted, handlers_moved: int, objective:
     return Verdict(move=True, why=words, better=True)
 
 
-def _faster(now: Predicted, then: Predicted) -> bool:
-    return then.latency_ms <= now.latency_ms * (1 - LEAST_GAIN)
+def _faster(now: Predicted, then: Predicted, share: float = LEAST_GAIN) -> bool:
+    return then.latency_ms <= now.latency_ms * (1 - share)
 
 
 def _wider(now: Predicted, then: Predicted, objective: Objective) -> bool:

@@ -24,8 +24,9 @@ from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, measure
 from coordinator.records import Planned, SessionRecord, replace
 from coordinator.repair import moves
 from coordinator.sessions import State
-from coordinator.snapshot import measured, placement
+from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
+from coordinator.usual import undisturbed
 from coordinator.watch import LOOK_S, Watch
 from wire.database import DatabaseAway
 from wire.messages import Heartbeat, Maximize, Minimize, NodeSession, Objective
@@ -58,7 +59,7 @@ class Rebalancer:
         sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
         self._watches = {i: w for i, w in self._watches.items() if i in sessions}
         self._moved = {i: m for i, m in self._moved.items() if i in sessions}
-        self._parts.usual.hear(measured(self._parts.registry.status(), sessions), at)
+        self._parts.usual.hear(undisturbed(self._parts.registry.status(), sessions), at)
         self._note_nodes(alive, sessions, at)
         reported = entries(alive)
         for session_id, session in sessions.items():
@@ -83,6 +84,7 @@ class Rebalancer:
         """Hurry the sessions of overloaded nodes, those displaced, and all when a node is new."""
         self._full = {n: self._full.get(n, at) for n, b in alive.items() if b.load.cpu_util >= OVERLOAD}
         full = {n for n, since in self._full.items() if at - since >= OVERLOAD_S}
+        full = full if alive.keys() - self._full.keys() else set()  # where all are full nobody has a better place
         open_nodes = frozenset(n for n, s in self._parts.registry.status().items() if s.refuses is None)
         new, self._nodes = open_nodes - self._nodes, open_nodes
         hurried = set[int]()

@@ -21,6 +21,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
     timestamp: float
     cpu_util: float
     mem_util: float
+    gpu_mem_util: float | None = None
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -54,7 +55,7 @@ def build(
     return Snapshot(
         nodes={n: _node(status, samples.get(n), now) for n, status in sorted(nodes.items())},
         types=types,
-        times=_blended(known.times, measured(nodes, placed)),
+        times=_blended(known.times, _measured(nodes, placed)),
         usual=usual or {},
         links=known.links,
         placements={i: placement(s) for i, s in sorted(placed.items())},
@@ -80,6 +81,7 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
         mem_total=beat.hardware.mem_total,
         cpu_util=load.cpu_util,
         mem_util=load.mem_util,
+        gpu_mem_free=_gpu_mem_free(beat, sample),
         available=frozenset(h.handler_type for h in beat.handlers if h.available),
         cost_per_hour=beat.cost_per_hour,
         watts_idle=beat.watts_idle,
@@ -88,13 +90,21 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
     )
 
 
+def _gpu_mem_free(beat: Heartbeat, sample: Sampled | None) -> float | None:
+    """Return MiB of the largest GPU that are free by the latest sample, however old (mean over GPUs), or None."""
+    if not beat.hardware.gpus:
+        return None
+    used = (sample.gpu_mem_util if sample is not None else None) or 0.0
+    return max(gpu.mem_total for gpu in beat.hardware.gpus) * (1 - used / 100)
+
+
 def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:
     if sample is None or now - sample.timestamp > FRESH_S:
         return beat.load
     return Load(cpu_util=sample.cpu_util, mem_util=sample.mem_util)
 
 
-def measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:
+def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:
     """Return (work, node) -> ms per frame as heartbeats have it, the mean of the handlers that do the same there."""
     found: dict[tuple[Work, int], list[Measured]] = {}
     for node_id, status in nodes.items():

@@ -7,7 +7,7 @@ from msgspec import Struct
 from coordinator.rebalance import PATIENCE_S
 
 LOOK_S = 30.0  # between two looks for a better place, where nothing is wrong
-AGAIN_S = 5.0  # when a better place was seen, or something is broken
+AGAIN_S = 2.0  # when a better place was seen, or something is broken
 CALM_S = 10.0  # an objective must be met for so long to count as met again
 TELL_S = 60.0  # between two events about the same session's objective
 FAILED_S = 15.0  # after a move that failed, doubled each time

@@ -15,7 +15,7 @@ import numpy as np
 from coordinator.allocation.arrays import Floats, Nodes, priced
 from coordinator.allocation.base import Request, Snapshot, Variant, Work, work
 from coordinator.allocation.links import INPUT, LinkCosts, Load, load_of, result_load
-from coordinator.allocation.queueing import core_stretch, queue_ms
+from coordinator.allocation.queueing import USUAL_LOAD, core_stretch, queue_ms
 from coordinator.allocation.service_times import ServiceTimes
 
 LEAST_FREE = 0.05  # share of a core that the scheduler gives a newcomer on a node that is full
@@ -51,6 +51,7 @@ class CostModel:
     def _load(self) -> None:
         """Take what follows from the nodes' loads."""
         self.stretch: Floats = core_stretch(self.nodes.utilisation, self.nodes.cpus)
+        self.usual_stretch: Floats = core_stretch(np.minimum(self.nodes.utilisation, USUAL_LOAD), self.nodes.cpus)
         self.free_cores: Floats = self.nodes.cpus * np.maximum(1 - self.nodes.utilisation, LEAST_FREE)
         self._handlers: dict[Work, HandlerCost] = {}
         self.evaluators: dict[tuple[int, float | None], Evaluator] = {}  # by the topology's id(), and the rate
@@ -59,7 +60,8 @@ class CostModel:
         """Return compute and wait. A time that was measured is wall time, so its wait is in it already."""
         if what not in self._handlers:
             ms, confidence = self.times.estimate(what)
-            self._handlers[what] = HandlerCost(ms, confidence, (1 - confidence) * ms * self.stretch)
+            stretch = self.usual_stretch if self.times.usual(what) else self.stretch
+            self._handlers[what] = HandlerCost(ms, confidence, (1 - confidence) * ms * stretch)
         return self._handlers[what]
 
 

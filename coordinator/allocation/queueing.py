@@ -9,6 +9,7 @@ from coordinator.allocation.arrays import Floats
 Value = TypeVar("Value", float, Floats)
 
 MAX_UTILISATION = 0.95  # above it the formulas leave for infinity; what is asked of them then is only "far too much"
+USUAL_LOAD = 0.8  # what is usual is told apart from the nodes' loads up to here; above, a second's load says too little
 SERVICE_CV2 = 0.5  # squared coefficient of variation of service times, assumed: pictures differ, models hardly
 
 

@@ -58,6 +58,10 @@ class ServiceTimes:
             ms[i], confidence[i] = z * time.ms + (1 - z) * ms[i], z
         return ms, confidence
 
+    def usual(self, what: Work) -> bool:
+        """Return whether it is known what the work usually takes."""
+        return what in self._usual
+
     def _factor_of(self, what: Work) -> float:
         """Return by what the profile is wrong; what is usual was measured, so only nodes make it differ."""
         return 1.0 if what in self._usual else self._factor.get(what, 1.0)
