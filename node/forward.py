@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
 from node.balance import Balance
@@ -66,6 +67,36 @@ class Forwarder:
                 self._balance.done(target.handler_id, self._node_id, last)
         return self._balance.choose(target.handler_id, target.replicas, sequence, time.monotonic())
 
+    def send(
+        self,
+        session_id: int,
+        target: Target,
+        sequence: int,
+        pieces_for: Callable[[Route], list[Buffer]],
+        needed: Callable[[], bool] = lambda: True,
+    ) -> int | None:
+        """Send a frame to one of the replicas of *target*; to another when that one's node takes no connection.
+
+        *pieces_for*: the packet as it goes by a route. Returns its bytes, None when it had to be let go.
+        """
+        while True:
+            route = self.route(session_id, target, sequence)
+            pieces = pieces_for(route)
+            where = (session_id, target.handler_id, target.port)
+            elsewhere = partial(self._other, target, route)
+            sent = self.to_handler(route, where, target.inputs, pieces, needed, elsewhere)
+            if sent:
+                return total(pieces)
+            if not needed() or not elsewhere() or self._closing.is_set():
+                return None
+
+    def _other(self, target: Target, route: Route) -> bool:
+        """Return True when *route*'s node is away and another's is not; never for joins: their inputs must meet."""
+        if len(target.replicas) == 1 or target.inputs > 1:
+            return False
+        alive = self._balance.alive(target.replicas, time.monotonic())
+        return bool(alive) and route not in alive
+
     def to_handler(
         self,
         route: Route,
@@ -73,10 +104,11 @@ class Forwarder:
         inputs: int,
         pieces: list[Buffer],
         needed: Callable[[], bool] = lambda: True,
+        elsewhere: Callable[[], bool] = lambda: False,
     ) -> bool:
         """Send a packet to target = (session, handler, input) on the route's node; *inputs* of that handler.
 
-        Returns False when it had to be let go, or was not *needed* any more.
+        Returns False when it had to be let go, was not *needed* any more, or had better go *elsewhere*.
         """
         session_id, handler_id, port = target
         if route.node_id == self._node_id:
@@ -87,7 +119,7 @@ class Forwarder:
             route.node_id,
             path,
             pieces,
-            needed,
+            lambda: needed() and not elsewhere(),
             lambda last: self._balance.done(handler_id, route.node_id, last),
         )
 
@@ -134,6 +166,7 @@ class Forwarder:
         except Disconnected as error:
             log.debug("hop to node %s: %s", node_id, error)
             self._recorder.unreachable(node_id)
+            self._balance.away(node_id, time.monotonic())
             return None
         last = headers.get(DONE_HEADER, "")
         if last.isascii() and last.isdigit():

@@ -13,6 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from node.forward import Forwarder
@@ -24,8 +25,8 @@ from node.gateway.window import Content, OpenFrame, Ticket, Window
 from node.routing import Target, replicas_of, targets_of
 from wire import packet
 from wire.graph import Topology
-from wire.messages import Books, Delivery, Encoding, FrameStatus, ResultSpec, SessionPlan
-from wire.packet import Header, Packet, PacketError, Span
+from wire.messages import Books, Delivery, Encoding, FrameStatus, ResultSpec, Route, SessionPlan
+from wire.packet import Buffer, Header, Packet, PacketError, Span
 
 log = logging.getLogger(__name__)
 
@@ -229,13 +230,14 @@ class Entry:
                     self.care.fail(frame, f"cannot be sent: {error}")
 
     def _send(self, frame: OpenFrame) -> None:
+        def needed() -> bool:
+            return frame.sequence in self._window.open
+
         for target in self.targets:
             header = self.header(frame, target)
             if target.needed(header):
-                route = self.sender.route(self.session_id, target, frame.sequence)
-                where = (self.session_id, target.handler_id, target.port)
                 pieces = packet.encode(header, frame.content[1])
-                self.sender.to_handler(route, where, target.inputs, pieces, lambda: frame.sequence in self._window.open)
+                self.sender.send(self.session_id, target, frame.sequence, partial(_same, pieces), needed)
 
     # --- results -------------------------------------------------------------------------------------
 
@@ -336,3 +338,8 @@ class Entry:
             self.outcomes.end()
             self.outcomes.close(remove=remove)
         self.sender.close()
+
+
+def _same(pieces: list[Buffer], _: Route) -> list[Buffer]:
+    """Return the packet of a frame of the entry: it looks the same on every way."""
+    return pieces

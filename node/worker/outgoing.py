@@ -13,7 +13,7 @@ from node.worker.link import Link
 from node.worker.pictures import as_jpeg, plain_boxes
 from wire import packet
 from wire.graph import wanted
-from wire.messages import Encoding, PacketEvent
+from wire.messages import Encoding, PacketEvent, Route
 from wire.packet import EmptyPart, Header, Kind, Span
 
 log = logging.getLogger(__name__)
@@ -69,14 +69,15 @@ class Outgoing:
         self._send_target(target, header, copy, codec.to_part(copy))
 
     def _send_target(self, target: Target, header: Header, value: Any, raw: Any) -> None:
-        route = self._link.sender.route(self._link.session_id, target, header.sequence)
-        part, buffers = raw
-        if target.encoding is Encoding.JPEG and route.node_id != self._link.settings.node_id:
-            part, buffers = as_jpeg(value, for_hop=True) or raw
-        pieces = packet.encode(addressed(header, target, part), buffers)
-        where = (self._link.session_id, target.handler_id, target.port)
-        if self._link.sender.to_handler(route, where, target.inputs, pieces):
-            self._link.note(header.sequence, PacketEvent.SENT, time.time(), packet.total(pieces))
+        def pieces_for(route: Route) -> list[packet.Buffer]:
+            part, buffers = raw
+            if target.encoding is Encoding.JPEG and route.node_id != self._link.settings.node_id:
+                part, buffers = as_jpeg(value, for_hop=True) or raw
+            return packet.encode(addressed(header, target, part), buffers)
+
+        size = self._link.sender.send(self._link.session_id, target, header.sequence, pieces_for)
+        if size is not None:
+            self._link.note(header.sequence, PacketEvent.SENT, time.time(), size)
 
     def _send_result(self, routing: Routing, output: int, header: Header, value: Any) -> None:
         part, buffers = (None, []) if value is None else as_jpeg(value) or codec.to_part(plain_boxes(value))

@@ -6,7 +6,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.balance import FORGET_S, Balance
+from node.balance import AWAY_S, FORGET_S, Balance
 from node.progress import ProgressFile, last_done, progress_path
 from wire.messages import Route
 
@@ -33,6 +33,16 @@ def test_what_is_lost_is_settled_by_the_next_and_forgotten_in_time() -> None:
     balance.done(5, 1, 8)
     assert balance.outstanding(5, 1, 0.0) == 1
     assert balance.outstanding(5, 1, FORGET_S + 0.1) == 0
+
+
+def test_a_replica_whose_node_is_away_is_passed_over_for_a_while() -> None:
+    balance = Balance()
+    assert [balance.choose(5, TWO, s, 0.0).node_id for s in range(4)] == [1, 2, 1, 2]
+    balance.away(1, 0.0)
+    assert [balance.choose(5, TWO, s, 1.0).node_id for s in range(4, 8)] == [2, 2, 2, 2]
+    assert balance.outstanding(5, 1, 1.0) == 0, "what was out there does not come back"
+    assert balance.choose(5, TWO[:1], 8, 1.0).node_id == 1, "there is no other"
+    assert balance.choose(5, TWO, 9, AWAY_S).node_id == 1
 
 
 def test_handlers_are_apart() -> None:

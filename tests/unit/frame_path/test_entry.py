@@ -438,6 +438,21 @@ def test_an_entry_that_is_prepared_early_learns_later_where_its_numbers_begin(ma
     assert [session.post().sequence, session.post().sequence] == [5, 6]
 
 
+def test_a_frame_for_a_dead_replica_goes_to_a_living_one_at_once(make: Make) -> None:
+    """Nobody listens at node 2; no newer plan says so yet."""
+    session = make(window=8)
+    routes = {1: [Route(node_id=2, url="http://127.0.0.1:9"), *session.plan.routes[1]]}
+    session.entry.update(msgspec.structs.replace(session.plan, routes=routes))
+    start = time.monotonic()
+    for sequence in range(8):
+        session.post()
+        header = session.arrived()
+        assert header is not None
+        assert header.sequence == sequence
+    assert time.monotonic() - start < PATIENCE_S
+    assert session.entry.outcomes.read_books().resent == 0
+
+
 def test_drops_are_booked_where_they_happened(make: Make) -> None:
     session = make()
     session.answer(session.post().sequence, "dropped")
