@@ -167,6 +167,8 @@ def _view(spec: HandlerTypeSpec, ports: Mapping[int, tuple[int, int]]) -> TypeVi
         stateful=spec.stateful or ports[spec.handler_type][0] == 0,  # a source makes each frame once
         service_ms=profile.ms or None,
         memory_mib=profile.mem_mb or None,
+        gpu_memory_mib=profile.gpu_mb,
+        load_ms=profile.load_ms,
         outputs=tuple(spec.outputs),
         output_bytes=tuple(profile.output_bytes),
     )

@@ -21,6 +21,7 @@ class Sampled(Struct, frozen=True, kw_only=True):
     timestamp: float
     cpu_util: float
     mem_util: float
+    gpu_mem_util: float | None = None
 
 
 class Known(Struct, frozen=True, kw_only=True):
@@ -80,12 +81,27 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
         mem_total=beat.hardware.mem_total,
         cpu_util=load.cpu_util,
         mem_util=load.mem_util,
+        gpu_mem_free=_gpu_mem_free(beat, sample),
         available=frozenset(h.handler_type for h in beat.handlers if h.available),
         cost_per_hour=beat.cost_per_hour,
         watts_idle=beat.watts_idle,
         watts_busy=beat.watts_busy,
         unavailable={h.handler_type: h.reason or "no reason given" for h in beat.handlers if not h.available},
     )
+
+
+def _gpu_mem_free(beat: Heartbeat, sample: Sampled | None) -> float | None:
+    """Return MiB of the largest GPU that are free by the latest sample (a mean over GPUs), or None."""
+    if not beat.hardware.gpus:
+        return None
+    used = (sample.gpu_mem_util if sample is not None else None) or 0.0
+    return max(gpu.mem_total for gpu in beat.hardware.gpus) * (1 - used / 100)
+
+
+def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:
+    if sample is None or now - sample.timestamp > FRESH_S:
+        return beat.load
+    return Load(cpu_util=sample.cpu_util, mem_util=sample.mem_util)
 
 
 def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecord]) -> Times:

@@ -130,11 +130,16 @@ class Store:
     def samples(self, since: float) -> dict[int, Sampled]:
         """Return the latest row of sys_info of each node, of those after *since* (s since the epoch)."""
         info = tables.sys_info
-        query = select(info.c.node_id, info.c.timestamp, info.c.cpu_util, info.c.mem_util)
+        query = select(info.c.node_id, info.c.timestamp, info.c.cpu_util, info.c.mem_util, info.c.gpu_mem_util)
         query = query.where(info.c.timestamp > since).order_by(info.c.timestamp)
         with away(self._engine), self._engine.connect() as connection:
             return {
-                row.node_id: Sampled(timestamp=row.timestamp, cpu_util=row.cpu_util, mem_util=row.mem_util)
+                row.node_id: Sampled(
+                    timestamp=row.timestamp,
+                    cpu_util=row.cpu_util,
+                    mem_util=row.mem_util,
+                    gpu_mem_util=row.gpu_mem_util,
+                )
                 for row in connection.execute(query)
             }
 

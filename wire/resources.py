@@ -53,6 +53,7 @@ class Profile(Body, frozen=True, kw_only=True):
     cpu_ms: Amount | None = None  # CPU of one VGA frame, all threads
     ms_by_size: dict[str, Amount | None] = {}  # "640x480" -> ms; None: frames of that size are refused
     load_ms: Amount | None = None  # from the process's start to the first frame
+    gpu_mb: Amount | None = None  # memory of a GPU, for a handler with the parameter "gpu"
     loaded_mb: Amount | None = None  # memory before the first frame
     mem_mb: Amount = 0.0  # after VGA frames
     output_bytes: list[Bytes] = []  # of a VGA frame at each output; else by the output's type

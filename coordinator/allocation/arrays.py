@@ -25,6 +25,8 @@ class Nodes:
         self.cpus: Floats = np.array([max(1, v.cpus) for v in self.views], float)
         self.utilisation: Floats = np.array([v.cpu_util for v in self.views], float) / 100
         self.mem_free: Floats = np.array([v.mem_free if v.mem_total else np.inf for v in self.views], float)
+        gpu = [-1.0 if v.gpu_mem_free is None else v.gpu_mem_free for v in self.views]
+        self.gpu_mem_free: Floats = np.array(gpu, float)  # -1: no GPU
         self.zones = sorted({v.zone for v in self.views})
         numbers = {zone: i for i, zone in enumerate(self.zones)}
         self.zone: Ints = np.array([numbers[v.zone] for v in self.views], np.intp)

@@ -18,6 +18,8 @@ class TypeView(Struct, frozen=True, kw_only=True):
     stateful: bool = False  # needs all frames of its session: one replica only
     service_ms: float | None = None  # prior of the profile: per frame, on one core
     memory_mib: float | None = None
+    gpu_memory_mib: float | None = None  # of a GPU, where the handler's parameter `gpu` is true
+    load_ms: float | None = None  # until it is ready: what moving it costs
     outputs: tuple[str, ...] = ()  # type of each output: Image, Encoded, Boxes, any
     output_bytes: tuple[int, ...] = ()  # of the profile, one per output: what a frame weighs; else by the type
     variations: tuple[tuple[Mapping[str, Any], "TypeView"], ...] = ()  # what it is with some other parameters
@@ -70,6 +72,7 @@ class NodeView(Struct, frozen=True, kw_only=True):
     mem_total: int = 0  # MiB; 0: unknown
     cpu_util: float = 0.0  # %, 0-100, of the whole node
     mem_util: float = 0.0  # %
+    gpu_mem_free: float | None = None  # MiB, of its GPU with the most; None: it has no GPU
     available: frozenset[int] = frozenset()  # handler types that can run here
     unavailable: Mapping[int, str] = {}  # handler type -> why not
     cost_per_hour: float | None = None  # of the whole node, in the operator's currency

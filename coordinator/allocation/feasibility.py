@@ -31,7 +31,7 @@ def reason(
     missing = sorted(request.labels - node.labels)
     if missing:
         return f"lacks the label {', '.join(missing)}"
-    return None if kept else _memory(handler, node, snapshot, reserved_mib)
+    return None if kept else _memory(handler, node, snapshot, reserved_mib) or _gpu(handler, node, snapshot)
 
 
 def stays(handler_id: int, node_id: int, current: Placement | None) -> bool:
@@ -43,6 +43,14 @@ def memory_mib(handler: HandlerSpec, snapshot: Snapshot) -> float:
     """Return what a handler is said to need, 0 when nobody said."""
     view = snapshot.types.get(handler.handler_type)
     return (view.given(handler.params).memory_mib or 0.0) if view else 0.0
+
+
+def gpu_mib(handler: HandlerSpec, snapshot: Snapshot) -> float | None:
+    """Return what a handler is said to need of a GPU's memory, 0 when nobody said; None when it uses none."""
+    if not handler.params.get("gpu"):
+        return None
+    view = snapshot.types.get(handler.handler_type)
+    return (view.given(handler.params).gpu_memory_mib or 0.0) if view else 0.0
 
 
 def fits(
@@ -128,6 +136,15 @@ def _memory(handler: HandlerSpec, node: NodeView, snapshot: Snapshot, reserved_m
     if not node.mem_total or needs <= free:
         return None
     return f"needs {needs:.0f} MiB, {max(free, 0):.0f} MiB are free"
+
+
+def _gpu(handler: HandlerSpec, node: NodeView, snapshot: Snapshot) -> str | None:
+    needs = gpu_mib(handler, snapshot)
+    if needs is None:
+        return None
+    if node.gpu_mem_free is None:
+        return "has no GPU"
+    return None if needs <= node.gpu_mem_free else f"needs {needs:.0f} MiB of a GPU, {node.gpu_mem_free:.0f} are free"
 
 
 def _too_few(handler: HandlerSpec, snapshot: Snapshot, wanted: int, found: int) -> str:

@@ -74,7 +74,7 @@ class Search:
         taken: dict[int, float] = {}
         for handler, places in nodes.items():
             for n in places:
-                if not self._stays(handler, n):
+                if not self.stays(handler, n):
                     taken[n] = taken.get(n, 0.0) + self.memory[handler]
         free = self.nodes.mem_free
         return {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
@@ -94,7 +94,7 @@ class Search:
         """Return the refusal for a placement that memory does not allow, with what each node lacks."""
         reasons = {}
         for i, view in enumerate(self.nodes.views):
-            wants = sum(self.memory[h] for h, places in nodes.items() if i in places and not self._stays(h, i))
+            wants = sum(self.memory[h] for h, places in nodes.items() if i in places and not self.stays(h, i))
             if view.mem_total and wants > view.mem_free:
                 reasons[view.node_id] = f"needs {wants:.0f} MiB, {view.mem_free:.0f} MiB are free"
             else:
@@ -115,7 +115,11 @@ class Search:
         kept = np.zeros(len(nodes), bool)
         kept[[nodes.index[n] for n in self._current(handler) if n in nodes.index]] = True
         may: Bools = nodes.available(spec.handler_type) & self._labelled
-        may = may & (kept | (nodes.takes & (nodes.mem_free >= self.memory[handler])))
+        gpu = feasibility.gpu_mib(spec, self.snapshot)
+        room = nodes.mem_free >= self.memory[handler]
+        if gpu is not None:
+            room = room & (nodes.gpu_mem_free >= gpu)
+        may = may & (kept | (nodes.takes & room))
         pins = self.request.pins.get(handler, ())
         if pins:
             pinned = np.zeros(len(nodes), bool)
@@ -123,7 +127,8 @@ class Search:
             may = may & pinned
         return may
 
-    def _stays(self, handler: int, node: int) -> bool:
+    def stays(self, handler: int, node: int) -> bool:
+        """Return True when the handler runs on that node (index) already."""
         return self.nodes.ids[node] in self._current(handler)
 
     def _current(self, handler: int) -> tuple[int, ...]:
