@@ -30,6 +30,7 @@ coordinator_url = http://127.0.0.1:9
 enabled = false
 """
 SESSION = 5
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}  # the default of other libraries
 Handler = tuple[int, dict[str, Any]]  # handler_type, params
 RX, CAPTURE, ENCODE, DECODE = 1, 2, 5, 6  # handler types
 
@@ -166,6 +167,40 @@ def test_frames_sent_before_the_other_part_starts_wait_for_it(
     server.must("start")
     wait_for(lambda: len(receiver.got) == FRAMES, f"{FRAMES} frames", lambda: len(receiver.got))
     assert [shown(body) for _, body in receiver.got] == list(range(FRAMES))
+
+
+def test_a_blueprint_as_older_coordinators_send_it_runs(nodes: tuple[Daemon, Daemon], film: Path) -> None:
+    """Word for word as their documents have it, but for the film."""
+    one = OlderCoordinator(nodes[0])
+    blueprint = {
+        "handlers": [
+            {
+                "handler_id": 0,
+                "handler_name": "capture",
+                "handler_type": 2,
+                "params": {"source": str(film), "fps": 20, "width": 640, "height": 480},
+            },
+            {"handler_id": 1, "handler_name": "render", "handler_type": 3, "params": {}},
+        ],
+        "links": [{"source_handler": 0, "source_output": 0, "target_handler": 1, "target_input": 0}],
+    }
+    assert one.ask("start")[0] == "Failed", "before init"
+    assert one.ask("init", blueprint=blueprint) == ("Succeeded", "")
+    assert one.ask("init", blueprint=blueprint)[0] == "Failed", "its id is in use"
+    assert one.ask("stop")[0] == "Failed", "it does not run"
+    one.must("start")
+    assert one.ask("start")[0] == "Failed", "it runs"
+    settle(nodes[0])
+    assert one.ask("delete")[0] == "Failed", "it runs still: a film that ends does not stop its session here"
+    one.must("stop")
+    one.must("delete")
+    assert one.ask("delete")[0] == "Failed", "unknown"
+    assert one.ask("dance")[0] == "Failed"
+    for key in ("action", "session_id", "blueprint"):
+        body = {"action": "init", "session_id": SESSION, "blueprint": blueprint}
+        del body[key]
+        answer = requests.post(nodes[0].url + "/", data=json.dumps(body), headers=FORM, timeout=20)
+        assert (answer.status_code, answer.json()["result"], key in answer.json()["reason"]) == (200, "Failed", True)
 
 
 def test_a_port_is_one_session_s_and_comes_back_with_the_gateway(nodes: tuple[Daemon, Daemon], film: Path) -> None:

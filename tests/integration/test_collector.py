@@ -1,5 +1,6 @@
 """The collector over real HTTP, on both engines."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from wire import database as db
 from wire import tables
 from wire.settings import DatabaseSettings
 
-OLDER = {
+OLDER: dict[str, list[dict[str, Any]]] = {
     "sys_info": [
         {
             "timestamp": 1700000000.25,
@@ -171,18 +172,24 @@ def test_two_collectors_share_a_database(
 
 def test_the_older_form_is_taken_and_answered_in_its_own_way(collector: Daemon, engine: Engine) -> None:
     for _ in range(2):  # it carries no identity: the keys of its rows make the second harmless
-        answer = requests.post(f"{collector.url}/", json=OLDER, timeout=20)
+        answer = requests.post(f"{collector.url}/", data=json.dumps(OLDER), timeout=20)  # the text, as it does
         assert (answer.status_code, answer.json()) == (200, {"result": "Succeeded"})
+    without_gpu = {"sys_info": [OLDER["sys_info"][0] | {"timestamp": 1700000005.25, "gpu_info": []}]}
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    answer = requests.post(f"{collector.url}/", data=json.dumps(without_gpu), headers=form, timeout=20)
+    assert answer.json() == {"result": "Succeeded"}
     with engine.connect() as connection:
-        system = connection.execute(select(tables.sys_info)).one()
+        system, later = connection.execute(select(tables.sys_info).order_by(tables.sys_info.c.timestamp)).all()
         gpus = connection.execute(select(tables.gpu_info).order_by(tables.gpu_info.c.gpu_id)).all()
-        events = connection.scalars(select(tables.packet_info.c.event).order_by(tables.packet_info.c.timestamp)).all()
+        packets = tables.packet_info.c
+        events = connection.execute(select(packets.event, packets.size).order_by(packets.timestamp)).all()
     assert tuple(system) == (1700000000.25, 7, 12.5, 24000, 31.0, 50, 13, 1400, 100)
+    assert tuple(later) == (1700000005.25, 7, 12.5, 24000, 31.0, None, None, None, None)
     assert [tuple(g) for g in gpus] == [
         (1700000000.25, 7, 0, 40, 12, 1350, 61),
         (1700000000.25, 7, 1, 60, 14, 1450, 39),
     ]
-    assert events == ["start", "sent", "recv"]
+    assert [tuple(e) for e in events] == [("start", None), ("sent", 60211), ("recv", 60211)]
     assert counts(engine)["reports"] == 0
 
 
