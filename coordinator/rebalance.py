@@ -6,11 +6,13 @@ What is broken is measured; what a move would bring is predicted, here and there
 never compared with a prediction.
 """
 
+from collections.abc import Iterable, Mapping
+
 from msgspec import Struct
 
-from coordinator.allocation.base import Predicted
+from coordinator.allocation.base import Predicted, TypeView
 from coordinator.allocation.objective import missed
-from wire.messages import NodeSession, Objective
+from wire.messages import HandlerSpec, NodeSession, Objective
 
 PATIENCE_S = 3.0  # an objective must be broken for so long: one slow second is no reason
 STEADY_S = 10.0  # where nothing is broken another place must have been better for so long
@@ -19,7 +21,7 @@ MEMORY_S = 900.0
 LEAST_GAIN = 0.2  # share of the latency, or of the frames/s, where the objective is broken
 LEAST_GAIN_WELL = 0.3  # where nothing is
 HORIZON_S = 300.0  # the placement is thought to last so long
-PREPARE_MS = 2000.0  # of a handler that moves
+PREPARE_MS = 2000.0  # of a handler that moves, where its profile does not say what loading takes
 CROWDED = 0.5  # share of the window in flight: frames wait, so few frames/s are not the clients' doing
 
 
@@ -56,8 +58,18 @@ def measured_fault(objective: Objective, entry: NodeSession, window: int, droppe
     return None
 
 
-def judge(situation: Situation, then: Predicted, handlers_moved: int, objective: Objective) -> Verdict:
-    """Return whether moving *handlers_moved* handlers to a placement predicted to be *then* is worth it."""
+def loading_ms(moved: Iterable[HandlerSpec], types: Mapping[int, TypeView]) -> float:
+    """Return what it takes until the handlers that move are ready elsewhere."""
+    found = (types.get(h.handler_type) for h in moved)
+    return sum((view.load_ms if view else None) or PREPARE_MS for view in found)
+
+
+def judge(
+    situation: Situation, then: Predicted, handlers_moved: int, objective: Objective, prepare_ms: float | None = None
+) -> Verdict:
+    """Return whether moving *handlers_moved* handlers to a placement predicted to be *then* is worth it. prepare_ms:
+    what loading them takes there, where it is known.
+    """
     if handlers_moved == 0:
         return Verdict(move=False, why="it is where it is best")
     pause = pause_s(situation.moved_s_ago)
@@ -65,7 +77,7 @@ def judge(situation: Situation, then: Predicted, handlers_moved: int, objective:
         return Verdict(move=False, why=f"it moved lately: {pause:.0f} s more before the next move")
     if situation.fault is not None:
         return _mend(situation, then, situation.fault, objective)
-    return _gain(situation, then, handlers_moved, objective)
+    return _gain(situation, then, PREPARE_MS * handlers_moved if prepare_ms is None else prepare_ms, objective)
 
 
 def pause_s(moved_s_ago: tuple[float, ...]) -> float:
@@ -83,12 +95,11 @@ def _mend(situation: Situation, then: Predicted, fault: str, objective: Objectiv
     return Verdict(move=True, why=words, better=True)
 
 
-def _gain(situation: Situation, then: Predicted, handlers_moved: int, objective: Objective) -> Verdict:
+def _gain(situation: Situation, then: Predicted, cost: float, objective: Objective) -> Verdict:
     words = _compared(situation.now, then)
     if missed(objective, then) is not None or not _faster(situation.now, then, LEAST_GAIN_WELL):
         return Verdict(move=False, why=f"{words}: too little to move for")
     won = (situation.now.latency_ms - then.latency_ms) * situation.fps * HORIZON_S
-    cost = PREPARE_MS * handlers_moved
     if won < cost:
         return Verdict(move=False, why=f"{words}: {won:.0f} ms won in {HORIZON_S:.0f} s, {cost:.0f} ms to prepare")
     if situation.better_s < STEADY_S:

@@ -20,7 +20,7 @@ from coordinator.allocation.predict import predict
 from coordinator.deciding import Decider
 from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.promises import entries
-from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, measured_fault, pause_s
+from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading_ms, measured_fault, pause_s
 from coordinator.records import Planned, SessionRecord, replace
 from coordinator.repair import moves
 from coordinator.sessions import State
@@ -163,8 +163,10 @@ class Rebalancer:
             return Verdict(move=False, why=f"{fault or 'it stays'}; no other place: {error.detail}"), None
         plan = self._decider.plan(decision, algorithm)
         watch.displaced = False
-        changed = len(moves(session.plan, plan))
-        verdict = judge(situation, decision.predicted, changed, request.objective)
+        changed = moves(session.plan, plan)
+        moved = {c["handler_id"] for c in changed if "handler_id" in c}
+        prepare_ms = loading_ms([h for h in plan.graph.handlers if h.handler_id in moved], world.types)
+        verdict = judge(situation, decision.predicted, len(changed), request.objective, prepare_ms)
         if verdict.move:
             told = explain(decision, request, view(world, others, priority), here)
             plan = self._decider.plan(replace(decision, explanation=told), algorithm)

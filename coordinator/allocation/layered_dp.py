@@ -40,7 +40,7 @@ class LayeredDp:
     def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
         """Place the first variant. Raises Unplaceable, with a reason per node."""
         begun = _begun(request, snapshot, current)
-        search, found = begun.paths.search, solve(begun)
+        search, found = begun.paths.search, solved(begun)
         if search.short_mib(found) > 0:
             raise search.refuse(found)
         return search.decision(found, lambda h: _why(request, h, len(found[h])))
@@ -68,8 +68,13 @@ def begin(search: Search) -> Beginning:
     return Beginning(paths, *paths.best())
 
 
-def solve(begun: Beginning) -> Chosen:
+def solve(search: Search) -> Chosen:
     """Return the best placement found; its memory may be short when nothing else was found."""
+    return solved(begin(search))
+
+
+def solved(begun: Beginning) -> Chosen:
+    """Return the best placement found, from the shortest path on."""
     paths, first, bound = begun
     search = paths.search
     ranks: list[tuple[Rank, Chosen]] = []

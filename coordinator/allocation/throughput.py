@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot
-from coordinator.allocation.layered_dp import begin, solve
+from coordinator.allocation.layered_dp import solve
 from coordinator.allocation.search import Chosen, Search
 from wire.messages import Maximize
 
@@ -23,7 +23,7 @@ class Throughput:
         objective = msgspec.structs.replace(request.objective, maximize=Maximize.THROUGHPUT, minimize=None)
         asked = msgspec.structs.replace(request, objective=objective)
         search = Search(asked, request.variants[0], snapshot, current)
-        nodes = solve(begin(search))
+        nodes = solve(search)
         if search.short_mib(nodes) > 0:
             raise search.refuse(nodes)
         nodes = _replicated(search, nodes)

@@ -7,19 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.allocation.base import Predicted
+from coordinator.allocation.base import Predicted, TypeView
 from coordinator.rebalance import (
     LEAST_GAIN,
     PATIENCE_S,
     PAUSE_S,
+    PREPARE_MS,
     STEADY_S,
     Situation,
     judge,
+    loading_ms,
     measured_fault,
     pause_s,
 )
 from coordinator.watch import AGAIN_S, CALM_S, LOOK_S, Watch
-from wire.messages import Books, NodeSession, Objective, Running
+from wire.messages import Books, HandlerSpec, NodeSession, Objective, Running
 
 BOUND = Objective(max_latency_ms=100)
 FAULT = "95 % of the frames take up to 300 ms, more than max_latency_ms 100"
@@ -35,6 +37,16 @@ def broken(now: float, broken_s: float = PATIENCE_S, **changes: object) -> Situa
 
 def well(now: float, fps: float = 10.0, better_s: float = STEADY_S) -> Situation:
     return Situation(now=figures(now), fps=fps, better_s=better_s)
+
+
+def test_what_loading_takes_is_what_a_move_costs() -> None:
+    types = {1: TypeView(handler_type=1, name="slow to load", load_ms=9000.0), 2: TypeView(handler_type=2, name="x")}
+    moved = [HandlerSpec(handler_id=i, handler_type=t) for i, t in enumerate((1, 2, 3))]
+    cost = loading_ms(moved, types)
+    assert cost == 9000 + 2 * PREPARE_MS  # what is not known costs the usual
+    small = well(90, fps=0.9)  # 50 ms x 0.9 frames/s x 300 s = 13,500 ms won
+    assert not judge(small, figures(40), 3, BOUND, cost + 1000).move
+    assert judge(small, figures(40), 3, BOUND, cost).move
 
 
 @pytest.mark.parametrize(
