@@ -6,25 +6,23 @@ expected(work, node) = profile(work) x factor(work) / speed(node)
 estimate = Z measured + (1 - Z) expected,  Z = frames / (frames + K)   (Buhlmann 1967, credibility)
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from coordinator.allocation.arrays import Floats, Nodes
+from coordinator.allocation.arrays import Floats, Ints, Nodes
 from coordinator.allocation.base import Measured, Snapshot, Work, params_of
+from coordinator.allocation.queueing import Value
 
 CREDIBLE_FRAMES = 20.0  # K: with so many frames measured and expected count the same
 PAIRS = 1.0  # a factor or a speed known from n pairs is believed by n / (n + PAIRS)
 UNKNOWN_MS = 10.0  # nothing was said and nothing was measured anywhere
 
-Residuals = dict[tuple[Work, int], tuple[float, float]]  # ln(measured / profile), weight 0-1
 
-
-def credibility(frames: float) -> float:
+def credibility(frames: Value) -> Value:
     """Return Z, 0-1."""
-    return frames / (frames + CREDIBLE_FRAMES)
+    z: Value = frames / (frames + CREDIBLE_FRAMES)
+    return z
 
 
 class ServiceTimes:
@@ -36,19 +34,19 @@ class ServiceTimes:
         for (what, node_id), time in snapshot.times.items():
             if node_id in nodes.index and time.frames > 0:
                 self._by_work[what].append((nodes.index[node_id], time))
-        residuals = {
-            (what, i): (math.log(max(t.ms, 1e-3) / self._profile(what)), credibility(t.frames))
-            for what, times in self._by_work.items()
-            for i, t in times
-        }
-        self._factor, speeds = _learn(residuals)
-        self.slowness: Floats = np.ones(len(nodes))  # 1 / speed
-        for i, slowness in speeds.items():
-            self.slowness[i] = slowness
+        works = list(self._by_work)
+        rows = [(w, i, t.ms, t.frames) for w, what in enumerate(works) for i, t in self._by_work[what]]
+        table: Floats = np.array(rows, float).reshape(-1, 4)
+        work, node = table[:, :2].astype(np.intp).T
+        profile: Floats = np.array([self._profile(what) for what in works])[work]
+        residuals = np.log(np.maximum(table[:, 2], 1e-3) / profile)
+        factors, self.slowness = _learn(work, len(works), node, len(nodes), residuals, credibility(table[:, 3]))
+        self._factor = dict(zip(works, factors.tolist(), strict=True))
 
     def expected(self, what: Work) -> Floats:
         """Return ms per frame on each node, measurements of just that pair left out."""
-        return self.slowness * (self._profile(what) * self._factor_of(what))
+        ms: Floats = self.slowness * (self._profile(what) * self._factor_of(what))
+        return ms
 
     def estimate(self, what: Work) -> tuple[Floats, Floats]:
         """Return ms per frame on each node, and the confidence Z (0-1) of each."""
@@ -74,20 +72,20 @@ class ServiceTimes:
         return (view.given(params_of(what)).service_ms if view else None) or UNKNOWN_MS
 
 
-def _learn(residuals: Residuals) -> tuple[dict[Work, float], dict[int, float]]:
-    """Return the factor of each work and the slowness of each node, from a two-way additive model of the logarithms.
+def _learn(work: Ints, works: int, node: Ints, nodes: int, residuals: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the factor of each work and the slowness (1 / speed) of each node, from a two-way additive model of
+    ln(measured / profile): `residuals`, one per pair that was measured, with its weight 0-1.
 
     One pass of backfitting: nodes first (against the mean of each work), then works (against their nodes).
     """
-    centre = _effects((what, r, w) for (what, _), (r, w) in residuals.items())
-    nodes = _effects((i, r - centre[what], w) for (what, i), (r, w) in residuals.items())
-    works = _effects((what, r - nodes[i], w) for (what, i), (r, w) in residuals.items())
-    return {what: math.exp(v) for what, v in works.items()}, {i: math.exp(v) for i, v in nodes.items()}
+    centre = _effects(work, works, residuals, weights)
+    by_node = _effects(node, nodes, residuals - centre[work], weights)
+    by_work = _effects(work, works, residuals - by_node[node], weights)
+    return np.exp(by_work), np.exp(by_node)
 
 
-def _effects(rows: Iterable[tuple[object, float, float]]) -> Mapping:  # type: ignore[type-arg]
-    sums: dict[object, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    for key, value, weight in rows:
-        sums[key][0] += weight * value
-        sums[key][1] += weight
-    return {key: total / (weight + PAIRS) for key, (total, weight) in sums.items()}
+def _effects(groups: Ints, count: int, values: Floats, weights: Floats) -> Floats:
+    """Return the weighed mean of each group's values, shrunk towards 0; 0 where there is none."""
+    sums = np.bincount(groups, weights * values, count)
+    shrunk: Floats = sums / (np.bincount(groups, weights, count) + PAIRS)
+    return shrunk
