@@ -80,8 +80,8 @@ def measure(parts: Iterable[Part], store: Store) -> list[str]:
     columns = (TextColumn("{task.description:48}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=say) as progress:
         bar = progress.add_task("", total=sum(part.steps for part in left))
-        for part in left:
-            progress.update(bar, description=part.key)
+        for done, part in enumerate(left):
+            progress.update(bar, description=part.key, completed=sum(before.steps for before in left[:done]))
             try:
                 figures = part.run(lambda: progress.advance(bar))
             except (FrameFailed, Gone) as error:
@@ -90,6 +90,7 @@ def measure(parts: Iterable[Part], store: Store) -> list[str]:
             store.put(part.key, figures)
             if "unavailable" in figures:
                 progress.console.print(f"{part.key} is not measured: {figures['unavailable']}", soft_wrap=True)
+        progress.update(bar, completed=sum(part.steps for part in left))
     return faults
 
 
@@ -98,12 +99,12 @@ def stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def machine() -> str:
-    """Return what the figures are measured on, in a few words."""
+def machine() -> tuple[str, float]:
+    """Return what the figures are measured on, in a few words, and how many of its cores are busy already."""
     from benchmarks.suite import machine as about
 
     found = about()
-    return f"{os.cpu_count()} x {found['cpu']}, Python {found['python']}"
+    return f"{os.cpu_count()} x {found['cpu']}, Python {found['python']}", float(found["cores_busy_before"])
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -115,7 +116,7 @@ def main(given: Sequence[str] | None = None) -> int:
         say.print(f"no labelled pictures: name their folder by --data or {data.VARIABLE}, or ask for --speed-only")
         return 1
     pictures = Pictures() if options.speed_only or folder is None else Pictures.of(folder, few=options.quick)
-    store = Store(options.results, machine(), quick=options.quick)
+    store = Store(options.results, *machine(), quick=options.quick)
     with ExitStack() as stack:
         bench = Bench(stack, pictures, options.quick)
         wanted = parts_of(options, bench)

@@ -16,8 +16,15 @@ NOTHING = "-"
 
 
 def costs(types: Sequence[Document], services: Sequence[Document]) -> str:
-    """Return both tables: handler types, and variants."""
-    return "\n\n".join([_types(types), _variations(types), _variants(services)])
+    """Return the tables of handler types, of types with other parameters, and of variants, and where they come from."""
+    found = [spec["profile"] for spec in types]
+    variants = [v for service in services for v in service.get("variants", ())]
+    told = [
+        f"- Costs of types: {_origins(found)}.",
+        f"- Costs of variants: {_origins([v['profile'] for v in variants if 'profile' in v])}.",
+        f"- Accuracy: {_origins([v['accuracy_by'] for v in variants if 'accuracy_by' in v])}.",
+    ]
+    return "\n\n".join(filter(None, [_types(types), _variations(types), _variants(services), "\n".join(told)]))
 
 
 def reached(verdicts: Sequence[Verdict]) -> str:
@@ -51,6 +58,12 @@ def models_of(params: Document) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _origins(figures: Sequence[Document]) -> str:
+    """Return when and where *figures* were measured."""
+    stamps = sorted({f"{f['date']} on {f['machine']}" for f in figures if f.get("date")})
+    return "; ".join(stamps) or "not measured"
+
+
 def _types(types: Sequence[Document]) -> str:
     rows = []
     for spec in sorted(types, key=lambda t: int(t["handler_type"])):
@@ -79,7 +92,7 @@ def _variations(types: Sequence[Document]) -> str:
         for spec in sorted(types, key=lambda t: int(t["handler_type"]))
         for one in spec["profile"].get("variations", ())
     ]
-    return _table(("type", "with", "ms", "MB", "bytes out"), rows)
+    return _table(("type", "with", "ms", "MB", "bytes out"), rows) if rows else ""
 
 
 def _variants(services: Sequence[Document]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from benchmarks.profile import documents, pairs, tables, written
 from benchmarks.profile.data import photos, portraits
 from benchmarks.profile.detections import Area, Detections, judge, matches, overlap
 from benchmarks.profile.front import Point, front
+from benchmarks.profile.labels import HEIGHT, WIDTH, place
 from benchmarks.profile.plot import MOST_BYTES
 from benchmarks.profile.reference import REFERENCES, Verdict, verdicts
+from benchmarks.profile.store import Store
 from benchmarks.profile.variants import RECOGNITION, VECTORS, pixel_limit, showing_service, variations
 from benchmarks.profile.vectors import VectorsHandler, read
 from handlers.base import Context, FrameError, Params
@@ -89,6 +92,33 @@ def test_the_front_holds_what_no_other_beats() -> None:
     assert front([slow, good, same, fast]) == [fast, good]
     assert front([Point("x", 10, 0.5), fast]) == [fast]
     assert front([]) == []
+
+
+def test_names_cover_neither_points_nor_one_another() -> None:
+    points, names = [(100.0, 100.0), (110.0, 104.0), (118.0, 96.0)], ["yunet_sface", "yunet_dlib", "mtcnn_facenet"]
+    panel = Area(0, 0, 400, 200)
+    places = place(points, names, panel)
+    boxes = [
+        Area(x + right - WIDTH * len(name) / 2, y + up - HEIGHT / 2, WIDTH * len(name), HEIGHT)
+        for (x, y), (right, up), name in zip(points, places, names, strict=True)
+    ]
+    spots = [Area(x - 4, y - 4, 8, 8) for x, y in points]
+    assert all(overlap(a, b) == 0 for a, b in combinations([*boxes, *spots], 2) if not (a in spots and b in spots))
+    assert place([(2.0, 100.0)], ["at_the_edge"], panel)[0][0] > 0, "inside the panel"
+
+
+def test_what_was_measured_today_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "run/profile.json"
+    first = Store(path, "2 x cpu", 0.1, quick=False)
+    first.put("handler 1", {"ms": 1.0})
+    assert Store(path, "2 x cpu", 1.5, quick=False).has("handler 1")
+    assert not Store(path, "4 x cpu", 0.0, quick=False).has("handler 1")
+    assert not Store(path, "2 x cpu", 0.0, quick=True).has("handler 1")
+    assert not Store(path, "2 x cpu", 0.0, quick=False).has("handler 2")
+    disturbed = Store(path, "2 x cpu", 1.5, quick=False)
+    disturbed.put("handler 1", {"ms": 2.0})
+    found = Store(path, "2 x cpu", 0.0, quick=False).get("handler 1")
+    assert (found["ms"], found["machine"]) == (2.0, "2 x cpu, 1.5 cores busy with other work")
 
 
 def test_labels_are_read_as_dlib_writes_them(tmp_path: Path) -> None:
