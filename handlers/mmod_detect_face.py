@@ -19,7 +19,7 @@ class MmodDetectFaceParams(FaceDetectorParams, frozen=True):
     model: str = "mmod-face"  # an id of the manifest
     upsample: Annotated[int, Range(0, 3)] = 0  # times the picture is doubled: finds faces from 80 / 2**upsample pixels
     thresh: Annotated[float, Range(0.0, 10.0)] = 0.0  # smallest score; the network itself gives none below 0
-    max_pixels: Annotated[int, Range(10_000, 100_000_000)] = 1_000_000  # after doubling; see FaceDetectorParams
+    max_pixels: Annotated[int, Range(10_000, 100_000_000)] = 500_000  # after doubling; see FaceDetectorParams
 
 
 class MmodDetectFaceHandler(FaceDetector[MmodDetectFaceParams]):
