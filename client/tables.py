@@ -147,14 +147,14 @@ def explanation(document: Document) -> Iterable[RenderableType]:
     )
     if document.get("reason"):
         yield f"because: {document['reason']}"
-    yield f"predicted: {text(document.get('predicted'))}"
+    yield from document.get("summary") or [f"predicted: {text(document.get('predicted'))}"]
     why = [
         (e.get("handler_id"), e.get("name"), e.get("node_ids"), e.get("why"), _reasons(_part(e, "others")))
         for e in document.get("explanation") or []
     ]
-    yield table(("handler", "name", "on node", "because", "and not on"), why, "no explanation was kept")
-    for variant, reason in _part(document, "passed_over").items():
-        yield f"variant {variant} was passed over: {reason}"
+    yield table(("handler", "name", "on node", "because", "on another node"), why, "no explanation was kept")
+    if not document.get("summary"):
+        yield from (f"Not variant {name}: {why}." for name, why in _part(document, "passed_over").items())
     rows = [(moment(e.get("timestamp")), e.get("event"), e.get("detail")) for e in document.get("events", [])]
     yield table(("when (UTC)", "event", "detail"), rows, "no events")
 
@@ -165,7 +165,7 @@ def drained(document: Document) -> Iterable[RenderableType]:
 
 
 def _reasons(others: Document) -> str:
-    return "; ".join(f"{node}: {reason}" for node, reason in others.items())
+    return "\n".join(f"node {node}: {reason}" for node, reason in others.items())
 
 
 def moment(timestamp: float | None) -> str:

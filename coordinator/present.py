@@ -11,6 +11,7 @@ from coordinator.planner import session_url
 from coordinator.records import NodeRecord, Planned, SessionRecord
 from coordinator.registry import NodeState
 from coordinator.sessions import HELD
+from coordinator.words import summary
 from wire.messages import Heartbeat, NodeSession
 from wire.resources import HandlerTypeSpec, NodeFile, Service
 
@@ -35,16 +36,17 @@ def session(record: SessionRecord, alive: Mapping[int, Heartbeat], links: Links 
         "delivery": record.request.delivery,
         "window": record.request.window,
     }
-    return head | planned(record.plan) | {"measured": measured(record, alive, links or {})}
+    return head | planned(record.plan, record.variant) | {"measured": measured(record, alive, links or {})}
 
 
-def planned(plan: Planned) -> dict[str, Any]:
+def planned(plan: Planned, variant: str) -> dict[str, Any]:
     """Return the part that a dry run has too."""
     return {
         "algorithm": plan.algorithm,
         "entry_node": plan.entry_node,
         "placement": plan.placement,
         "predicted": plan.predicted,
+        "summary": summary(plan, variant),
         "explanation": plan.explanation,
         "passed_over": plan.passed_over,
     }

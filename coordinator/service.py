@@ -12,10 +12,10 @@ from coordinator.allocation import base
 from coordinator.deciding import Decider, Offer
 from coordinator.peers import Failure, away, reasons
 from coordinator.placing import MoveFailed, Parts, Placer, new_key
-from coordinator.problems import UnknownSession, known, unplaceable, unprepared
+from coordinator.problems import UnknownSession, WrongState, known, unplaceable, unprepared
 from coordinator.records import EventRecord, Planned, SessionRecord, replace
 from coordinator.requests import Reallocation
-from coordinator.sessions import Event, State, transition
+from coordinator.sessions import PLACED, Event, State, transition
 from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
 from wire.database import DatabaseAway
@@ -59,8 +59,11 @@ class Sessions:
         return found
 
     def page(self, after: int, limit: int) -> list[SessionRecord]:
-        """Return the sessions that are not deleted, by id."""
-        return self._parts.store.sessions([s for s in State if s is not State.DELETED], after, limit)
+        """Return the sessions that are not deleted, by id; without the database those that nodes hold."""
+        try:
+            return self._parts.store.sessions([s for s in State if s is not State.DELETED], after, limit)
+        except DatabaseAway:
+            return [s for s in self._parts.held.all() if s.session_id > after][:limit]
 
     def events(self, session_id: int, after: int, limit: int) -> list[EventRecord]:
         """Return the session's history. Raises UnknownSession."""
@@ -76,7 +79,7 @@ class Sessions:
         self._check_galleries(asked, offer.plan)
         variant = offer.admitted.decision.variant.variant_name
         head: Json = {"service": request.service, "variant": variant, "dry_run": True}
-        return head | present.planned(offer.plan) | {"would_break": offer.admitted.displaced}
+        return head | present.planned(offer.plan, variant) | {"would_break": offer.admitted.displaced}
 
     def create(self, asked: SessionRequest) -> SessionRecord:
         """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable."""
@@ -218,7 +221,9 @@ class Sessions:
         """Place a session anew by what *asked* changes; only what differs moves. Raises problems, InvalidTransition."""
         with self._parts.locks.hold(session_id):
             record = self.get(session_id)
-            transition(record.state, Event.RECOVER)  # only what is placed can be placed anew
+            if record.state not in PLACED:
+                detail = f"session {session_id} is {record.state}: its handlers run nowhere any more; create another"
+                raise WrongState(detail)
             wish = asked.over(record.request)
             self._parts.catalogue.check_ids(wish, record.plan.graph)
             self._check_nodes(wish)

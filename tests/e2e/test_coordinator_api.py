@@ -132,6 +132,8 @@ def test_life_cycle_and_its_forbidden_steps(daemon: Daemon, play: Callable[..., 
     assert post(daemon, f"/sessions/{number}/stop").json()["state"] == "stopped"
     problem(post(daemon, f"/sessions/{number}/stop"), 409, "wrong-state")
     assert node.states[number] == "stopped"
+    moved = problem(post(daemon, f"/sessions/{number}/reallocate", {"algorithm": "random"}), 409, "wrong-state")
+    assert f"session {number} is stopped" in moved["detail"]
     for _ in range(2):
         assert requests.delete(f"{daemon.url}/sessions/{number}", timeout=5).status_code == 204
     assert node.plans == {}

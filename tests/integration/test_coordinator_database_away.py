@@ -45,6 +45,8 @@ def test_changes_get_503_while_the_database_is_away_and_nothing_is_forgotten(
     answer = node.beat()
     assert [s["session_id"] for s in answer.json()["sessions"]] == [number]
     assert requests.get(f"{daemon.url}/sessions/{number}", timeout=5).json()["state"] == "running"
+    listed = requests.get(f"{daemon.url}/sessions", timeout=20)
+    assert [s["session_id"] for s in listed.json()["sessions"]] == [number], "only changes wait"
 
     own_mariadb.start()
     assert requests.post(f"{daemon.url}/sessions/{number}/stop", timeout=20).json()["state"] == "stopped"
