@@ -131,6 +131,7 @@ class Header(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     handler_id: int = UNADDRESSED  # target of a frame; source of a result
     port: int = UNADDRESSED  # input of a frame; output of a result
     horizon: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # lowest sequence open when the entry sent this
+    previous: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None  # highest one below this that was open then
 
 
 _decoder = msgspec.msgpack.Decoder(Header)

@@ -203,7 +203,7 @@ class Entry:
     def header(self, frame: OpenFrame, target: Target) -> Header:
         """Return the header of *frame* for *target* under the current plan."""
         with self._lock:
-            horizon = self._window.horizon()
+            horizon, previous = self._window.below(frame.sequence)
             epoch = frame.epoch = self.plan.epoch
         return Header(
             session_id=self.session_id,
@@ -216,7 +216,8 @@ class Entry:
             payload=frame.content[0],
             handler_id=target.handler_id,
             port=target.port,
-            horizon=frame.sequence if horizon is None else min(horizon, frame.sequence),
+            horizon=horizon,
+            previous=previous,
         )
 
     def dispatch(self, frame: OpenFrame) -> None:

@@ -152,6 +152,11 @@ class Window:
         """Return the lowest open sequence: results below it may be handed out in order. None: all may."""
         return min(self.open, default=None)
 
+    def below(self, sequence: int) -> tuple[int, int | None]:
+        """Return (lowest open sequence up to *sequence*, highest one below it): what a frame may have to wait for."""
+        lower = [s for s in self.open if s < sequence]
+        return min(lower, default=sequence), max(lower, default=None)
+
     def overdue(self, now: float, resend_s: float, drop_s: float) -> tuple[list[OpenFrame], list[OpenFrame]]:
         """Return (frames to send again, frames to drop): the safety net for packets that got lost."""
         again, lost = [], []

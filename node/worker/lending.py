@@ -18,7 +18,7 @@ from node.worker.link import Link
 from wire import packet
 from wire.packet import COMMON_ROOM, Header, ImagePart, PacketError, Span
 
-HEAD, SPAN, WANT = 344, 48, 12  # bytes at most: of a picture's header without lists, of an item of each list
+HEAD, SPAN, WANT = 360, 48, 12  # bytes at most: of a picture's header without lists, of an item of each list
 
 
 @dataclass

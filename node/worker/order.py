@@ -3,8 +3,9 @@
     join ─▶ Turnstile ─▶ execute          a frame waits for lower sequences that the entry still has open
                  └─ late ─▶ what it gave then is sent once more, else the frame is dropped: out_of_order
 
-Replicas before the handler, and frames that are sent again, bring frames late or twice. A frame's `horizon` tells
-which lower sequences may still come: those from the lowest one that was open when the entry sent the frame.
+Replicas before the handler, and frames that are sent again, bring frames late or twice. A frame names its predecessor:
+the highest lower sequence that was open when the entry sent it, and which has a predecessor of its own. A predecessor
+that was settled without coming is not waited for as soon as any frame's `horizon`, the lowest open one, is above it.
 """
 
 from collections import OrderedDict
@@ -20,14 +21,14 @@ class Turnstile(Generic[T]):
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._held: dict[int, T] = {}
+        self._held: dict[int, tuple[int | None, T]] = {}  # sequence -> predecessor, frame
         self._last: int | None = None  # the highest sequence that went through; None: none did in this process
         self._horizon = 0  # sequences below it are settled: nobody waits for them
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def offer(self, sequence: int, horizon: int, frame: T) -> list[T] | None:
+    def offer(self, sequence: int, previous: int | None, horizon: int, frame: T) -> list[T] | None:
         """Return the frames whose turn has come with *frame*, in order; None when the turn of *frame* is over.
 
         A frame that waits already is replaced: the entry has sent it again. When too many wait, the lowest goes.
@@ -35,19 +36,26 @@ class Turnstile(Generic[T]):
         self._horizon = max(self._horizon, horizon)
         if self._last is not None and sequence <= self._last:
             return None
-        self._held[sequence] = frame
+        self._held[sequence] = previous, frame
         return self._released()
 
     def _released(self) -> list[T]:
         through = []
         while self._held:
             lowest = min(self._held)
-            follows = lowest <= self._horizon or (self._last is not None and lowest == self._last + 1)
-            if not follows and len(self._held) <= self._bound:
+            previous, frame = self._held[lowest]
+            if self._may_come(previous) and len(self._held) <= self._bound:
                 break
-            through.append(self._held.pop(lowest))
+            del self._held[lowest]
+            through.append(frame)
             self._last = lowest
         return through
+
+    def _may_come(self, previous: int | None) -> bool:
+        """Return True when *previous* is open and has not gone through here."""
+        if previous is None or previous < self._horizon:
+            return False
+        return self._last is None or previous > self._last
 
     def forget(self) -> None:
         """Drop those who wait: the entry sends them again under its new epoch."""

@@ -32,8 +32,8 @@ class InOrder:
     def turn(self, job: Job) -> list[Job]:
         """Return the frames whose turn has come with *job*, in order; a late one is answered."""
         header = job.header
-        waits = header.horizon is not None and not job.routing.on_demand
-        jobs = self._gate.offer(header.sequence, header.horizon or 0 if waits else header.sequence, job)
+        previous = None if job.routing.on_demand else header.previous
+        jobs = self._gate.offer(header.sequence, previous, header.horizon or 0, job)
         if jobs is None:
             self._answer(job)
             return []

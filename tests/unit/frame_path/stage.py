@@ -36,7 +36,9 @@ def fan_out(*targets: int, window: int = 4) -> SessionPlan:
     return msgspec.structs.replace(plan(window), graph=steps, local=[1, *targets], routes=routes, results=[])
 
 
-def picture(sequence: int, value: int, side: int = 1, horizon: int | None = None) -> list[packet.Buffer]:
+def picture(
+    sequence: int, value: int, side: int = 1, *, previous: int | None = None, horizon: int = 0
+) -> list[packet.Buffer]:
     """Return a packet for handler 1: a picture of *value* alone."""
     header = Header(
         session_id=SESSION,
@@ -47,6 +49,7 @@ def picture(sequence: int, value: int, side: int = 1, horizon: int | None = None
         handler_id=1,
         port=0,
         payload=ImagePart(shape=(side, side, 3), buffer=0),
+        previous=previous,
         horizon=horizon,
     )
     return packet.encode(header, [bytes([value]) * (3 * side * side)])

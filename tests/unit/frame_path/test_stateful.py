@@ -28,13 +28,15 @@ class Counter(Handler[Params]):
         return out
 
 
-def counts(stage: Stage, given: Sequence[tuple[int, int | None]], answers: int) -> list[tuple[int, int | str | None]]:
-    """Give (sequence, horizon), value = sequence; return (sequence, what came) of the first *answers*."""
+def counts(
+    stage: Stage, given: Sequence[tuple[int, int | None, int]], answers: int
+) -> list[tuple[int, int | str | None]]:
+    """Give (sequence, previous, horizon), value = sequence; return (sequence, what came) of the first *answers*."""
     inbox = stage.downstream(2)
     stage.handler.prepare()
     stage.loop.start()
-    for sequence, horizon in given:
-        stage.give(picture(sequence, sequence, horizon=horizon))
+    for sequence, previous, horizon in given:
+        stage.give(picture(sequence, sequence, previous=previous, horizon=horizon))
     found = []
     for _ in range(answers):
         packet = received(inbox)
@@ -51,13 +53,13 @@ def seen(stage: Stage) -> list[int]:
 
 def test_frames_that_overtook_another_wait_for_it(place: Place) -> None:
     with staged(place, fan_out(2), Counter) as stage:
-        assert counts(stage, [(1, 0), (2, 0), (0, 0), (3, 3)], 4) == [(0, 1), (1, 2), (2, 3), (3, 4)]
+        assert counts(stage, [(1, 0, 0), (2, 1, 0), (0, None, 0), (3, None, 3)], 4) == [(0, 1), (1, 2), (2, 3), (3, 4)]
         assert seen(stage) == [0, 1, 2, 3]
 
 
 def test_a_repeat_is_not_executed_but_answered_as_before(place: Place) -> None:
     with staged(place, fan_out(2), Counter) as stage:
-        given = [(0, 0), (1, 0), (0, 0), (1, 0), (2, 0)]
+        given = [(0, None, 0), (1, 0, 0), (0, None, 0), (1, 0, 0), (2, 1, 0)]
         assert counts(stage, given, 5) == [(0, 1), (1, 2), (0, 1), (1, 2), (2, 3)]
         assert seen(stage) == [0, 1, 2]
 
@@ -65,10 +67,10 @@ def test_a_repeat_is_not_executed_but_answered_as_before(place: Place) -> None:
 def test_what_comes_too_late_is_dropped_and_says_so(place: Place) -> None:
     """The entry had settled 0 when it sent 1."""
     with staged(place, fan_out(2), Counter) as stage:
-        assert counts(stage, [(1, 1), (0, 0), (2, 1)], 3) == [(1, 1), (0, "out_of_order"), (2, 2)]
+        assert counts(stage, [(1, None, 1), (0, None, 0), (2, 1, 1)], 3) == [(1, 1), (0, "out_of_order"), (2, 2)]
         assert seen(stage) == [1, 2]
 
 
 def test_a_sender_that_says_nothing_of_open_frames_is_waited_for_in_no_case(place: Place) -> None:
     with staged(place, fan_out(2), Counter) as stage:
-        assert counts(stage, [(0, None), (5, None)], 2) == [(0, 1), (5, 2)]
+        assert counts(stage, [(0, None, 0), (5, None, 0)], 2) == [(0, 1), (5, 2)]
