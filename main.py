@@ -42,19 +42,14 @@ def read_arguments() -> argparse.Namespace:
         epilog="Exit status: 0 stopped in order, 2 wrong config, 3 something it depends on is away, 1 anything else.",
     )
     parser.add_argument("config", metavar="CONFIG", type=Path, help="an INI file, like config/demo.conf")
+    from wire.version import version
+
     parser.add_argument("--version", action="version", version=f"FaceService {version()}")
     parser.add_argument("--check", action="store_true", help="validate CONFIG and the files it names, start nothing")
     parser.add_argument("--migrate", action="store_true", help="bring the database's schema up to date, start nothing")
     parser.add_argument("--only", metavar="DAEMON", help="start one: coordinator, collector, node or node:NAME")
     parser.add_argument("--parent", type=int, help=argparse.SUPPRESS)  # the supervisor's pid: ends with it
     return parser.parse_args()
-
-
-def version() -> str:
-    """Return the product's version."""
-    import tomllib
-
-    return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def start(arguments: argparse.Namespace) -> int:

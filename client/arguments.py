@@ -57,6 +57,8 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
 def _add_looking(commands: "Commands", shared: argparse.ArgumentParser) -> None:
     watch = commands.add_parser("watch", parents=[shared], help="a live view of nodes and sessions, or of one session")
     watch.add_argument("session", type=int, metavar="SESSION", nargs="?", help="its id (default: all)")
+    doctor = commands.add_parser("doctor", parents=[shared], help="look the deployment over and say what to mend")
+    doctor.add_argument("--collector", metavar="URL", help="look at the collector too")
     trace = commands.add_parser("trace", parents=[shared], help="where a frame was, and how long")
     trace.add_argument("session", type=int, metavar="SESSION", help="its id")
     trace.add_argument("sequence", type=int, metavar="FRAME", nargs="?", help="its sequence (default: list the latest)")

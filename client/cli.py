@@ -1,7 +1,7 @@
 """The command line: `python3 -m client COMMAND`, `--help` lists them.
 
-Exit status: 0 done (`run`: every frame came back ok; `enroll`: every picture was taken), 1 not, 2 wrong usage,
-130 interrupted.
+Exit status: 0 done (`run`: every frame came back ok; `enroll`: every picture was taken; `doctor`: no fault), 1 not,
+2 wrong usage, 130 interrupted.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from client import arguments, tables, waterfall
+from client import arguments, doctor, tables, waterfall
 from client.coordinator import Coordinator
 from client.enroll import enroll
 from client.errors import ClientError
@@ -51,6 +51,8 @@ def _command(args: argparse.Namespace, token: str | None) -> int:
         return _show(args, {**session, "events": events}, tables.explanation)
     if args.command == "watch":
         return _watch(args, coordinator)
+    if args.command == "doctor":
+        return _doctor(args, coordinator, token)
     if args.command == "trace":
         return _trace(args, coordinator)
     if args.command == "enroll":
@@ -67,6 +69,12 @@ def _watch(args: argparse.Namespace, coordinator: Coordinator) -> int:
     if not console.is_terminal:
         console.print()  # Live ends without a newline there
     return 0
+
+
+def _doctor(args: argparse.Namespace, coordinator: Coordinator, token: str | None) -> int:
+    found = list(doctor.examine(coordinator, args.collector, token))
+    document = {"findings": msgspec.to_builtins(found), "summary": doctor.summary(found)}
+    return _show(args, document, tables.findings) or int(any(f.level is doctor.Level.FAULT for f in found))
 
 
 def _trace(args: argparse.Namespace, coordinator: Coordinator) -> int:

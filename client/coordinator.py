@@ -51,6 +51,10 @@ class Coordinator:
         """Create a session."""
         return _session(self._call("post", "/sessions", request, timeout_s=PREPARE_TIMEOUT_S))
 
+    def dry_run(self, request: SessionRequest) -> dict[str, Any]:
+        """Return how a session would be placed now."""
+        return self._call("post", "/sessions?dry_run=1", request, timeout_s=PREPARE_TIMEOUT_S)
+
     def session(self, session_id: int) -> Session:
         """Return a session."""
         return _session(self.get(f"/sessions/{session_id}"))

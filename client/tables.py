@@ -159,6 +159,13 @@ def explanation(document: Document) -> Iterable[RenderableType]:
     yield table(("when (UTC)", "event", "detail"), rows, "no events")
 
 
+def findings(document: Document) -> Iterable[RenderableType]:
+    """What `doctor` found."""
+    rows = [[f.get(name) for name in ("level", "what", "found", "advice")] for f in document.get("findings", [])]
+    yield table(("", "what", "found", "what to do"), rows, "nothing was examined")
+    yield str(document.get("summary", ""))
+
+
 def drained(document: Document) -> Iterable[RenderableType]:
     """POST /nodes/<id>/drain"""
     yield f"node {document.get('node_id', '')}: {document.get('state', 'draining')}"

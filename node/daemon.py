@@ -28,6 +28,7 @@ from wire.messages import Heartbeat
 from wire.resources import HandlerTypeSpec, load_handler_types, port_counts
 from wire.serving import CannotBind, bind, url_of
 from wire.settings import NodeSettings, Settings
+from wire.version import version
 
 logger = logging.getLogger(__name__)
 
@@ -206,6 +207,7 @@ class Composer:
             labels=node.labels,
             handlers=self.catalogue.availability(),
             hardware=self.reporter.hardware(),
+            version=version(),
             load=self.reporter.load(),
             sessions=self.agent.sessions(),
             timestamp=time.time(),

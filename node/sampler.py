@@ -182,4 +182,17 @@ class LoadMeter:
 
     def read(self) -> Load:
         """Return the node's load since the last call."""
-        return Load(cpu_util=self._cpu.percent(), mem_util=psutil.virtual_memory().percent)
+        return Load(
+            cpu_util=self._cpu.percent(),
+            mem_util=psutil.virtual_memory().percent,
+            shm_free=_free("/dev/shm"),  # noqa: S108 - asked how full it is, nothing is made there
+            disk_free=_free("."),
+        )
+
+
+def _free(folder: str) -> int | None:
+    """Return MiB free in *folder*, or None where it is not."""
+    try:
+        return int(psutil.disk_usage(folder).free // MIB)
+    except OSError:
+        return None

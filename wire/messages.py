@@ -5,6 +5,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+BigCount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Epoch = Annotated[int, Meta(ge=0, le=2**53)]
 
@@ -185,6 +187,8 @@ class Load(Body, frozen=True, kw_only=True):
 
     cpu_util: float  # %, 0-100, of the whole node
     mem_util: float  # %
+    shm_free: Count | None = None  # MiB free in shared memory, where frames between handlers are
+    disk_free: Count | None = None  # MiB free where the node runs
 
 
 class Heartbeat(Body, frozen=True, kw_only=True):
@@ -193,6 +197,7 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     node_id: Id
     node_name: str
     boot_id: str
+    version: str = ""  # of the product
     control_url: str
     data_url: str
     zone: str = ""
@@ -279,8 +284,6 @@ class FrameStatus(StrEnum):
 # Upper bounds are those of the columns: what decodes fits into the database.
 Percent = Annotated[float, Meta(ge=0, le=1e9)]  # of one core for processes, hence over 100
 Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
-Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-BigCount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Timestamp = Annotated[float, Meta(ge=0, le=1e11)]
 
 

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 import msgspec
 from flask import Flask
 
+from wire.version import version
+
 F = TypeVar("F", bound=Callable[..., Any])
 _BODIES = "_faceservice_bodies"
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
@@ -38,7 +40,7 @@ def describe(app: Flask) -> dict[str, Any]:
             operations[method.lower()] = _operation(view, sorted(rule.arguments), mark, schema_of)
     return {
         "openapi": "3.1.0",
-        "info": {"title": app.name, "version": "1"},
+        "info": {"title": app.name, "version": version()},
         "paths": paths,
         "components": {
             "schemas": components,

@@ -27,6 +27,7 @@ from wire.problems import (
     UnsupportedMedia,
     document,
 )
+from wire.version import version
 
 __all__ = [
     "BadRequest",
@@ -111,7 +112,9 @@ def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
         """Tell whether the daemon can do its job: 200 or 503, details only with a token."""
         able, details = ready()
         shown: dict[str, Any] = (
-            {"details": details} if auth.allowed(request.headers.get("Authorization"), token) else {}
+            {"details": {"version": version(), **details}}
+            if auth.allowed(request.headers.get("Authorization"), token)
+            else {}
         )
         if not able:
             raise Unavailable("not ready", **shown)

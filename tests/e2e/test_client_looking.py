@@ -95,3 +95,19 @@ def test_watch_shows_nodes_and_sessions_once_where_there_is_no_terminal(
     assert "running" in one.stdout
     assert "placed" in one.stdout
     assert command(shared_cluster, "watch", "--json").returncode == 2
+
+
+def test_doctor_finds_the_system_in_order_and_a_missing_collector(shared_cluster: Cluster) -> None:
+    done = command(shared_cluster, "doctor", "--collector", shared_cluster.collector.url)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "service face_recognition" in done.stdout
+    assert "collector" in done.stdout
+    away = command(shared_cluster, "doctor", "--collector", "http://127.0.0.1:9", "--json")
+    findings = json.loads(away.stdout)["findings"]
+    assert [f["level"] for f in findings if f["what"] == "collector"] == ["look"]
+
+
+def test_doctor_without_a_coordinator_says_how_to_get_one(shared_cluster: Cluster) -> None:
+    done = command(shared_cluster, "doctor", "--coordinator", "http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "start it" in done.stdout

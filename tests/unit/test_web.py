@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from wire.messages import SessionRequest
 from wire.openapi import bodies
+from wire.version import version
 from wire.web import Conflict, Unavailable, create_app, decode, encode
 
 
@@ -105,7 +106,7 @@ def test_readiness_shows_details_only_with_the_token() -> None:
     client = make(token="geheim")
     assert client.get("/readyz").get_json() == {"status": "ready"}
     authorized = client.get("/readyz", headers={"Authorization": "Bearer geheim"})
-    assert authorized.get_json()["details"] == {"database": "there"}
+    assert authorized.get_json()["details"] == {"version": version(), "database": "there"}
     assert problem(make(able=False), "GET", "/readyz")["status"] == 503
 
 
