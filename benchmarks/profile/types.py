@@ -15,6 +15,7 @@ from wire.resources import HandlerTypeSpec
 
 TX = 0
 PATIENCE_S = 300.0  # for all frames of one type
+END_S = 10.0  # for a process that has told its figures
 
 
 class Gone(Exception):
@@ -61,6 +62,7 @@ class Types:
         except EOFError as error:
             raise Gone(f"{spec.name}: its process ended") from error
         finally:
+            wait([child.ended], END_S)  # it removes its folder
             child.kill()
             self._launcher.reap(child)
 
