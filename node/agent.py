@@ -24,7 +24,18 @@ from node.galleries import Galleries
 from node.held import HandlerSlot, Held, end_slots
 from node.launcher import Launcher
 from node.progress import progress_path
-from node.sessions import BadPlan, Change, Event, NotPrepared, SessionInUse, UnknownSession, check_epoch, diff, leaving
+from node.sessions import (
+    BadPlan,
+    Change,
+    Ended,
+    Event,
+    NotPrepared,
+    SessionInUse,
+    UnknownSession,
+    check_epoch,
+    diff,
+    leaving,
+)
 from node.supervision import ChildState
 from node.telemetry_sink import Sink
 from wire.galleries import BadName
@@ -64,7 +75,8 @@ class Agent:
         self._galleries = galleries
         self._sessions: dict[int, Held] = {}
         self._changed_at: dict[int, float] = {}  # monotonic, s: the last change by the API, also of ended sessions
-        self._lock = threading.Lock()  # of the two above
+        self._ended = Ended()
+        self._lock = threading.Lock()  # of the three above
         self._attached = threading.Condition()
         self._drained_by = 0.0  # monotonic, s: when frames in flight are given up
         job = Job("gateway", targets.gateway, (listener, settings.child), gives_up=False)
@@ -150,6 +162,7 @@ class Agent:
         with held.lock:
             with self._lock:
                 self._sessions.pop(session_id, None)
+                self._ended.note(session_id, held.plan.epoch, time.monotonic())
             self.gateway.send(control.Detach(session_id=session_id))
             end_slots(list(held.slots.values()), HANDLER_PATIENCE_S)
             held.slots.clear()
@@ -188,6 +201,11 @@ class Agent:
             return True
         held.lock.release()
         return False
+
+    def ended(self, session_id: int, epoch: int) -> bool:
+        """Return True when this node was lately told to end that epoch of the session."""
+        with self._lock:
+            return self._ended.covers(session_id, epoch, time.monotonic())
 
     def is_older(self, session_id: int) -> bool:
         """Return True for a session of the older protocol."""

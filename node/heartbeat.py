@@ -43,6 +43,8 @@ class Convergence:
         held = {s.session_id: s for s in self._agent.sessions()}
         for wanted in answer.sessions:
             steps = _steps(wanted, held.get(wanted.session_id))
+            if self._agent.ended(wanted.session_id, wanted.epoch):
+                continue  # another coordinator knows better
             if steps and not self._agent.changed_since(wanted.session_id, asked_at):
                 self._begin(wanted.session_id, lambda w=wanted, s=steps: self._take(w, s))  # type: ignore[misc]
         ours = [s for s in held if not self._agent.is_older(s)]

@@ -7,6 +7,7 @@ from enum import StrEnum
 from wire.messages import HandlerSpec, Running, SessionPlan, WantedSession
 
 UNKNOWN_FOR_S = 10.0  # a session that the coordinator does not name for so long ends
+ENDED_FOR_S = 10.0  # coordinators share what they know each control_period
 
 
 class SessionError(Exception):
@@ -157,3 +158,20 @@ class Strangers:
     def forget(self) -> None:
         """Begin anew: the coordinator did not answer."""
         self._since.clear()
+
+
+class Ended:
+    """Which sessions were ended here: a coordinator that has not heard of it yet must not bring them back."""
+
+    def __init__(self) -> None:
+        self._ended: dict[int, tuple[int, float]] = {}  # session_id -> epoch, monotonic s
+
+    def note(self, session_id: int, epoch: int, now: float) -> None:
+        """Note that a session was ended at *epoch* (now: monotonic, s)."""
+        self._ended = {s: e for s, e in self._ended.items() if now - e[1] < ENDED_FOR_S}
+        self._ended[session_id] = (epoch, now)
+
+    def covers(self, session_id: int, epoch: int, now: float) -> bool:
+        """Return True when *epoch* of the session was ended lately; a later one is another placement."""
+        ended, at = self._ended.get(session_id, (-1, 0.0))
+        return epoch <= ended and now - at < ENDED_FOR_S

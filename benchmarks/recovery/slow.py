@@ -9,8 +9,9 @@ from benchmarks.recovery.traffic import Traffic, photo, traffic
 from benchmarks.recovery.world import World, wait_for
 from wire.messages import Objective
 
-FPS = 3.0
-PICTURE = 480  # pixels wide: the detector shall take a time worth moving for
+FPS = 2.0
+PICTURE = 320  # pixels wide
+WORK = {"scale_factor": 1.1, "min_size": 40}  # the detector takes a time worth moving for
 SHARE = 1.6  # of the usual latency: the bound that a node at half its speed breaks
 MOVED_S, MOVES = 10.0, 2
 WATCH_S, QUICK_WATCH_S = 300.0, 60.0
@@ -22,7 +23,7 @@ def slow(world: World, watch_s: float, say: Say) -> Outcome:
     usual_ms = _usual(world)
     bound = usual_ms * SHARE
     say(f"usually {usual_ms:.0f} ms, bound {bound:.0f} ms")
-    asked = request([1], world.node_ids[1:], {}, objective=Objective(max_latency_ms=bound))
+    asked = request([1], world.node_ids[1:], WORK, objective=Objective(max_latency_ms=bound))
     with session(world, asked) as made, traffic(world.url, made.session_id, FPS, photo(PICTURE)) as seen:
         warm(seen)
         victim, at = place_of(world, made.session_id), time.monotonic()
@@ -55,7 +56,7 @@ def slow(world: World, watch_s: float, say: Say) -> Outcome:
 def _usual(world: World) -> float:
     """Return the median latency while all is well, ms."""
     with (
-        session(world, request([1], world.node_ids[1:], {})) as made,
+        session(world, request([1], world.node_ids[1:], WORK)) as made,
         traffic(world.url, made.session_id, FPS, photo(PICTURE)) as seen,
     ):
         warm(seen)

@@ -6,8 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from node.sessions import (
+    ENDED_FOR_S,
     TRANSITIONS,
     Change,
+    Ended,
     Event,
     InvalidTransition,
     StaleEpoch,
@@ -150,3 +152,14 @@ def test_silence_of_the_coordinator_makes_nobody_a_stranger() -> None:
     strangers.expired([1], [], now=100.0)
     strangers.forget()
     assert strangers.expired([1], [], now=200.0) == []
+
+
+def test_a_session_that_was_ended_here_is_not_brought_back_at_that_epoch() -> None:
+    """Of two coordinators the one that answers heartbeats may hear of the end a second later."""
+    ended = Ended()
+    ended.note(7, epoch=3, now=100.0)
+    assert ended.covers(7, 3, 100.5)
+    assert ended.covers(7, 2, 100.5)
+    assert not ended.covers(7, 4, 100.5), "a later epoch is another placement"
+    assert not ended.covers(8, 3, 100.5)
+    assert not ended.covers(7, 3, 100.0 + ENDED_FOR_S)
