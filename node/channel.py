@@ -137,6 +137,42 @@ class Inbox:
         self._subscriber.delete()
         self._listener.delete()
 
+    @property
+    def listener(self) -> Any:
+        """What wakes the receiver; used by Waits."""
+        return self._listener
+
+
+class Waits:
+    """Waits for a packet in an inbox and for what a file descriptor tells (an epoll's: many more), both at once."""
+
+    def __init__(self, inbox: Inbox, number: int) -> None:
+        """number: of the file descriptor, which must stay open as long as this."""
+        self._listener = inbox.listener
+        builder = iox.WaitSetBuilder.new().signal_handling_mode(iox.SignalHandlingMode.Disabled)
+        try:
+            self._set: Any = builder.create(iox.ServiceType.Ipc)
+            self._of_inbox: Any = self._set.attach_notification(self._listener)
+            self._of_file: Any = self._set.attach_notification_fd(iox.FileDescriptor.non_owning_new(number))
+        except (iox.WaitSetCreateError, iox.WaitSetAttachmentError) as error:
+            raise ChannelError(f"cannot wait for {inbox.address}: {error}") from error
+
+    def wait(self, timeout_s: float) -> None:
+        """Return when there may be something, or after *timeout_s*."""
+        try:
+            found, _ = self._set.wait_and_process_with_timeout(iox.Duration.from_secs_f64(timeout_s))
+        except iox.WaitSetRunError:  # a signal, SIGCONT too, interrupts the wait
+            return
+        for one in found:
+            if one.has_event_from(self._of_inbox):
+                self._listener.try_wait()  # the notice; the packets are taken from the inbox
+
+    def close(self) -> None:
+        """Wait no more: before the inbox and the file are closed."""
+        for guard in (self._of_inbox, self._of_file):
+            guard.delete()
+        self._set.delete()
+
 
 def _view(sample: Any, size: int) -> memoryview:
     """Return a writable view of the sample's *size* bytes that keeps the sample alive."""

@@ -3,7 +3,8 @@
 import socket
 from urllib.parse import urlsplit
 
-from node.http11 import Disconnected, read_answer, send_all, set_silence
+from node.hop_answers import read_answer
+from node.http11 import Disconnected, send_all, set_silence
 from wire.packet import MEDIA_TYPE, Buffer, total
 
 CONNECT_S = 2.0  # a node that does not take a connection by then is away

@@ -12,6 +12,7 @@ waiting frame.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -72,6 +73,7 @@ class Entry:
         self._lock = self.outcomes.lock
         self.dispatching = threading.RLock()  # frames are numbered and sent under it, so that they leave in order
         self.care = Care(self._window, self.outcomes, self, self._heading)
+        self.unsent: deque[OpenFrame] = deque()  # numbered, but not sent in their turn: `catch_up` does that
         self._watchers = 0
         self._closed = False
         self.leaving = False  # another node becomes the entry
@@ -136,6 +138,11 @@ class Entry:
             raise Dropped(self._drop_waiting())
         return ticket
 
+    def admit_at_once(self) -> Ticket | None:
+        """Return a ticket for one frame when there is a place now; nobody is passed over."""
+        with self._lock:
+            return self._window.ask(lambda: None) if self._window.free else None
+
     def release(self, ticket: Ticket) -> None:
         """Give an admitted ticket back: its frame never came."""
         with self._lock:
@@ -166,6 +173,7 @@ class Entry:
     ) -> OpenFrame:
         """Number a frame and send it. *content*: its payload; *want*: the on-demand exits it needs; *trace*: so far."""
         with self.dispatching:
+            self.catch_up()
             frame = self.number(ticket, content, want, key, timestamp)
             frame.trace.extend(trace)
             self.dispatch(frame)
@@ -219,6 +227,12 @@ class Entry:
             horizon=horizon,
             previous=previous,
         )
+
+    def catch_up(self) -> None:
+        """Send what was numbered and not sent, before anything newer; waits as `dispatch` does."""
+        with self.dispatching:
+            while self.unsent:
+                self.dispatch(self.unsent.popleft())
 
     def dispatch(self, frame: OpenFrame) -> None:
         """Send *frame* to the first handlers; waits while they are full. A frame that cannot be sent fails."""

@@ -1,8 +1,7 @@
 """The gateway process of a node.
 
-data port ──▶ connection threads (server, views)
+data port, inbox ──▶ loop: packets of other nodes, clients' frames, what exits and sources of this node say
 pipe ◀──▶ control thread: sessions in; telemetry, books and figures out
-inbox ──▶ results thread: what exits and sources of this node say
 care thread: once a second, overdue frames
 """
 
@@ -36,8 +35,8 @@ from node.control import (
     Shutdown,
     Telemetry,
 )
+from node.gateway.loop import Loop
 from node.gateway.ports import EntryPorts
-from node.gateway.server import Server
 from node.gateway.sessions import Sessions
 from node.gateway.sources import Sources
 from node.gateway.telling import tell
@@ -52,7 +51,7 @@ from wire.serving import CannotBind
 log = logging.getLogger(__name__)
 
 GREETING_S = 0.1  # the agent names its sessions as soon as the gateway is ready; a pause that long ends the list
-IDLE_S = 0.25  # how long the results thread waits before it looks whether to end
+END_S = 2.0  # how long the loop may take to end
 
 
 class Gateway:
@@ -62,7 +61,6 @@ class Gateway:
         self._pipe = pipe
         self._saying = threading.Lock()
         self._settings = settings
-        self._listener = listener
         self.closing = threading.Event()
         self._recorder = Recorder(settings.packet_sample)
         self._channel = Channel(settings.channel_name, Path(settings.run_path))
@@ -71,16 +69,15 @@ class Gateway:
         self._sources = Sources(self.sessions, self.closing)
         self._views = Views(self.sessions, settings.max_frame_bytes, settings.token)
         self._entry_ports = EntryPorts(listener.getsockname()[0], self._views)
+        self._loop = Loop(listener, self._views.task, self._views, self._inbox, self._take)
+        self._serving = threading.Thread(target=self._loop.serve, name="data port", daemon=True)
 
     def start(self) -> None:
         """Start all threads but the control thread."""
-        server = Server(self._listener, self._views)
-        self._results = threading.Thread(target=self._receive, name="results", daemon=True)
-        self._results.start()
         threading.Thread(target=self._look_after, name="care", daemon=True).start()
         self._say(Ready())
         self._greeted()
-        threading.Thread(target=server.serve, name="accept", daemon=True).start()
+        self._serving.start()
 
     def _say(self, message: control.Message) -> None:
         with self._saying:
@@ -92,16 +89,7 @@ class Gateway:
             while self._pipe.poll(GREETING_S):
                 self._obey(control.receive(self._pipe, control.to_gateway))
 
-    # --- results thread ------------------------------------------------------------------------------
-
-    def _receive(self) -> None:
-        while not self.closing.is_set():
-            try:
-                data = self._inbox.receive(IDLE_S)
-                if data is not None:
-                    self._take(data)
-            except Exception:
-                log.exception("results thread")
+    # --- the loop ------------------------------------------------------------------------------------
 
     def _take(self, data: memoryview) -> None:
         try:
@@ -254,9 +242,10 @@ class Gateway:
         return sum(h.entry.in_flight for h in self.sessions.all() if h.entry is not None)
 
     def close(self) -> None:
-        """Leave shared memory in order: after the thread that receives from it."""
-        self._results.join(4 * IDLE_S)
-        if not self._results.is_alive():
+        """Leave shared memory in order: after the loop, which receives from it."""
+        self._loop.end()
+        self._serving.join(END_S)
+        if not self._serving.is_alive():
             self._inbox.close()
         self._channel.close()
 

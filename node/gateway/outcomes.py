@@ -8,8 +8,8 @@ next gateway; the count in each of its records mends books that a kill kept from
 
 import threading
 import time
-from collections import deque
-from collections.abc import Iterator
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from node.gateway.books import AT_ENTRY, BooksFile
@@ -37,6 +37,7 @@ class Outcomes:
         answered = self._recall()
         self.books = BooksFile(books_path, first_sequence, answered)
         self._waiters: dict[int, threading.Event] = {}
+        self._wakes: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
         self._latencies: deque[float] = deque(maxlen=RECENT)
         self._finishes: deque[float] = deque(maxlen=RECENT)
         self.source_ended = False
@@ -65,6 +66,8 @@ class Outcomes:
         self._settle(result, frame.key if answered else None)
         self._window.close(frame.sequence)
         self._waiters.pop(frame.sequence).set()
+        for wake in self._wakes.pop(frame.sequence, ()):
+            wake()
 
     def lost(self, result: Result) -> None:
         """Take the result of a frame that was dropped before it was opened."""
@@ -91,6 +94,14 @@ class Outcomes:
             waiter.wait(patience_s)
         with self.lock:
             return self._kept.get(sequence)
+
+    def call_when_done(self, sequence: int, wake: Callable[[], None]) -> None:
+        """Call *wake*, which must not block, as soon as *sequence* is not open any more; that may be now."""
+        with self.lock:
+            if sequence in self._waiters:
+                self._wakes[sequence].append(wake)
+                return
+        wake()
 
     def wait_until_empty(self, patience_s: float) -> None:
         """Wait until no frame is open, up to *patience_s*."""

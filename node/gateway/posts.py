@@ -8,12 +8,14 @@ from dataclasses import dataclass
 import msgspec
 
 from node.channel import ChannelError, Slot
+from node.connection import Connection
 from node.gateway.answers import answer
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Exit
 from node.gateway.sessions import Held
 from node.gateway.window import Content, OpenFrame, Ticket
-from node.http11 import Connection, HttpError, Request, accepts, prefer
+from node.http11 import HttpError, Request
+from node.negotiation import accepts, prefer
 from wire import packet
 from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
 
@@ -161,6 +163,7 @@ def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: i
     connection.read_body_into(slot.view[room:])
     content: Content = (part, [bytes(slot.view[room:])])  # the entry's own copy, to send the frame again
     with entry.dispatching:
+        entry.catch_up()
         frame = entry.number(ticket, content, post.want, post.key, post.timestamp)
         if not send_in_place(slot, entry.header(frame, entry.targets[0]), length, room):
             entry.dispatch(frame)

@@ -10,7 +10,8 @@ import socket
 import threading
 from collections.abc import Callable
 
-from node.http11 import Connection, Disconnected, HttpError, Request, reason_phrase
+from node.connection import Connection
+from node.http11 import Disconnected, HttpError, Request, reason_phrase
 
 log = logging.getLogger(__name__)
 
@@ -87,19 +88,29 @@ class Server:
             return False
         if request is None:
             return False
-        try:
-            self._view(request, connection)
-        except HttpError as error:
-            error.close = error.close or not connection.skip_body(SKIP_LIMIT)
-            problem(connection, error, request)
-            return request.keep_alive and not error.close
-        except Disconnected:
-            raise
-        except Exception:
-            log.exception("%s %s", request.method, redacted(request.path))
-            problem(connection, HttpError(500, "the gateway failed; its log says why", close=True), request)
-            return False
-        return request.keep_alive and not connection.must_close and connection.skip_body(SKIP_LIMIT)
+        return serve(self._view, request, connection)
+
+
+def serve(view: View, request: Request, connection: Connection) -> bool:
+    """Serve one request in this thread; returns False when the connection must end. Raises Disconnected."""
+    try:
+        view(request, connection)
+    except HttpError as error:
+        error.close = error.close or not connection.skip_body(SKIP_LIMIT)
+        problem(connection, error, request)
+        return request.keep_alive and not error.close
+    except Disconnected:
+        raise
+    except Exception:
+        log.exception("%s %s", request.method, redacted(request.path))
+        problem(connection, broken(), request)
+        return False
+    return request.keep_alive and not connection.must_close and connection.skip_body(SKIP_LIMIT)
+
+
+def broken() -> HttpError:
+    """Return the answer to a request that met a fault of ours."""
+    return HttpError(500, "the gateway failed; its log says why", close=True)
 
 
 def refuse(sock: socket.socket) -> None:

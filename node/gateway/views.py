@@ -3,23 +3,22 @@
 import contextlib
 import hmac
 import time
-from dataclasses import dataclass
 
 import msgspec
 from msgspec import Struct
 
-from node.channel import Outlet, Slot
-from node.forward import DONE_HEADER, fill
+from node.connection import Connection
 from node.gateway.answers import answer
 from node.gateway.entry import Entry
+from node.gateway.packets import Input, Reports, check_packet
 from node.gateway.posts import post_frame
+from node.gateway.quick_post import quick_post
 from node.gateway.results import Result
 from node.gateway.sessions import Held, Sessions
-from node.http11 import Connection, Disconnected, HttpError, Request, accepts, prefer
-from wire import packet
-from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError
+from node.gateway.tasks import Task
+from node.http11 import Disconnected, HttpError, Request
+from node.negotiation import accepts, prefer
 
-HEADER_ROOM = 1 << 20  # bytes that a packet may be longer than the frame it carries
 STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
 VIDEO_BOUNDARY = "frame"
 
@@ -32,18 +31,8 @@ class Lost(Struct):
     gave_up: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Input:
-    """Where the packets of one upstream link go."""
-
-    held: Held
-    handler_id: int
-    port: int
-    outlet: Outlet
-
-
 class Views:
-    """One per gateway; methods run in connection threads."""
+    """One per gateway; `task` runs in the loop, a call in a thread."""
 
     def __init__(self, sessions: Sessions, max_frame_bytes: int, token: str | None) -> None:
         self._sessions = sessions
@@ -52,30 +41,58 @@ class Views:
 
     def __call__(self, request: Request, connection: Connection) -> None:
         """Answer *request*. Raises HttpError."""
-        if request.resolved is not None:
-            self._input(request.resolved, request, connection)
+        packets = self._packets(request)
+        if packets is not None:
+            task = packets.task(request)
+            connection.read_body_into(task.room)
+            task.complete(connection, nothing)
             return
         match request.path:
             case ["healthz"] | ["readyz"]:
                 connection.respond(200, {"Content-Type": "application/json"}, b'{"status": "ok"}')
-            case ["sessions", session, "handlers", handler, "inputs", port]:
-                self._authorize(request)
-                self._only(request, "POST")
-                request.resolved = self._resolve(self._session(session), number(handler), number(port), request)
-                self._input(request.resolved, request, connection)
-            case ["sessions", session, "results"]:
-                self._authorize(request)
-                self._only(request, "POST")
-                self._result(self._session(session), request, connection)
             case ["sessions", session, "lost"]:
                 self._authorize(request)
                 self._only(request, "POST")
                 self._lost(self._session(session), request, connection)
             case ["sessions", session, key, *rest]:
-                self._client(self._session(session), key, rest, request, connection)
+                self._client(self._of_client(session, key), rest, request, connection)
             case _:
                 self._authorize(request)
                 raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
+
+    def task(self, request: Request) -> Task | None:
+        """Return how *request* is answered without waiting; None: a thread must. Raises HttpError."""
+        packets = self._packets(request)
+        if packets is not None:
+            return packets.task(request)
+        match request.path:
+            case ["sessions", _, "lost"]:
+                return None
+            case ["sessions", session, key] if request.method == "POST" and not self._sessions.draining:
+                held = self._of_client(session, key)
+                self._authorize(request)
+                return quick_post(held, entry_of(held), request, self._max_frame)
+        return None
+
+    def _packets(self, request: Request) -> Input | Reports | None:
+        """Return where the packets with this head go, or None when it is no other node's. Raises HttpError."""
+        if isinstance(request.resolved, Input):
+            return request.resolved
+        match request.path:
+            case ["sessions", session, "handlers", handler, "inputs", port]:
+                self._authorize(request)
+                self._only(request, "POST")
+                target = self._resolve(self._session(session), number(handler), number(port), request)
+                request.resolved = target
+                return target
+            case ["sessions", session, "results"]:
+                self._authorize(request)
+                self._only(request, "POST")
+                held = self._session(session)
+                entry = entry_of(held)
+                check_packet(request, self._max_frame)
+                return Reports(held, entry)
+        return None
 
     # --- who may ask ---------------------------------------------------------------------------------
 
@@ -105,48 +122,8 @@ class Views:
             raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
         if port >= held.topology.inputs(handler_id):
             raise HttpError(404, f"handler {handler_id} has no input {port}")
-        self._check_packet(request)
-        return Input(held, handler_id, port, held.outlet(handler_id))
-
-    def _input(self, target: Input, request: Request, connection: Connection) -> None:
-        """Receive a packet straight into the handler's inbox."""
-        held = target.held
-        if self._sessions.get(held.session_id) is not held or not held.here(target.handler_id):
-            request.resolved = None
-            raise HttpError(404, f"handler {target.handler_id} of session {held.session_id} is not here any more")
-        slot = target.outlet.loan(request.content_length)
-        if slot is None:
-            raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
-        connection.read_body_into(slot.view)
-        header = checked(slot.view, held)
-        if header.handler_id == header.port == UNADDRESSED:
-            slot, header = readdressed(slot, target)
-        if (header.handler_id, header.port) != (target.handler_id, target.port):
-            raise HttpError(422, "the packet is addressed to another input than the URL")
-        if header.kind is not Kind.FRAME or header.payload is None:
-            raise HttpError(422, f"a {header.kind} packet, or no payload, where frames belong")
-        if not slot.send():
-            raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=0.05)
-        if len(held.plan.routes.get(target.handler_id, ())) > 1:
-            self._accept_at_replica(target, connection)
-        else:
-            connection.accept()
-
-    def _accept_at_replica(self, target: Input, connection: Connection) -> None:
-        """Answer with 202 and how far this replica is, so that the sender can share frames out."""
-        last = self._sessions.last_done(target.held.session_id, target.handler_id)
-        connection.respond(202, {} if last is None else {DONE_HEADER: str(last)})
-
-    def _result(self, held: Held, request: Request, connection: Connection) -> None:
-        """Take an exit's report for an entry here."""
-        entry = entry_of(held)
-        self._check_packet(request)
-        body = memoryview(connection.read_body())
-        header = checked(body, held)
-        if header.kind is not Kind.RESULT:
-            raise HttpError(422, f"a {header.kind} packet where results belong")
-        entry.report(packet.decode(body))
-        connection.accept()
+        check_packet(request, self._max_frame)
+        return Input(self._sessions, held, handler_id, port, held.outlet(handler_id))
 
     def _lost(self, held: Held, request: Request, connection: Connection) -> None:
         entry = entry_of(held)
@@ -162,19 +139,16 @@ class Views:
         else:
             entry.care.handler_lost(lost.handler_id, lost.blame)
 
-    def _check_packet(self, request: Request) -> None:
-        if request.headers.get("content-type", "").split(";")[0].strip().lower() != MEDIA_TYPE:
-            raise HttpError(415, f"only {MEDIA_TYPE} here")
-        if not request.content_length:
-            raise HttpError(400, "empty body")
-        if request.content_length > 4 * self._max_frame + HEADER_ROOM and request.content_length > RAW_LIMIT:
-            raise HttpError(413, f"packet of {request.content_length} bytes", close=True)
-
     # --- clients -------------------------------------------------------------------------------------
 
-    def _client(self, held: Held, key: str, rest: list[str], request: Request, connection: Connection) -> None:
+    def _of_client(self, session: str, key: str) -> Held:
+        """Return the session that a client's URL names. Raises HttpError."""
+        held = self._session(session)
         if not hmac.compare_digest(key.encode(), held.plan.entry.key.encode()):
             raise HttpError(404, f"no session {held.session_id} at this URL")
+        return held
+
+    def _client(self, held: Held, rest: list[str], request: Request, connection: Connection) -> None:
         entry = entry_of(held)
         if rest != ["video"]:
             self._authorize(request)
@@ -253,19 +227,8 @@ class Views:
             entry.watch(-1)
 
 
-RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
-
-
-def readdressed(slot: Slot, target: Input) -> tuple[Slot, packet.Header]:
-    """Return a slot with the packet of *slot* as the URL addresses it: a handler sees no URL. Raises HttpError 503."""
-    arrived = packet.decode(slot.view)
-    header = msgspec.structs.replace(arrived.header, handler_id=target.handler_id, port=target.port)
-    pieces = packet.encode(header, arrived.buffers)
-    copy = target.outlet.loan(packet.total(pieces))
-    if copy is None:
-        raise HttpError(503, "the handler's inbox is full", retry_after=0.05)
-    fill(copy, pieces)
-    return copy, header
+def nothing() -> None:
+    """Packets are answered at once: nobody needs to be woken."""
 
 
 def number(text: str) -> int:
@@ -280,19 +243,6 @@ def entry_of(held: Held) -> Entry:
     if held.entry is None:
         raise HttpError(404, f"the entry of session {held.session_id} is not on this node")
     return held.entry
-
-
-def checked(data: memoryview, held: Held) -> packet.Header:
-    """Return the header of a whole, well-formed packet of a welcome epoch. Raises HttpError."""
-    try:
-        header = packet.decode(data).header
-    except PacketError as error:
-        raise HttpError(422, str(error)) from error
-    if header.epoch < held.plan.accept_from:
-        raise HttpError(409, f"epoch {header.epoch} is over: from {held.plan.accept_from} on")
-    if header.session_id != held.session_id:
-        raise HttpError(422, f"a packet of session {header.session_id}")
-    return header
 
 
 def event(result: Result | None, sse: bool) -> bytes:

@@ -73,6 +73,11 @@ class Window:
         """True when a new frame has to wait."""
         return self._reserved + len(self.open) >= self.size
 
+    @property
+    def free(self) -> bool:
+        """True when a new frame comes in at once."""
+        return not (self.ended or self._waiting or self.full)
+
     def ask(self, wake: Callable[[], None]) -> Ticket:
         """Ask for a place. `live`: whoever waited longest loses his when the newest has to wait too."""
         ticket = Ticket(wake)

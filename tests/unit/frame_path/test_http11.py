@@ -9,9 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node import http11
-from node.gateway.server import Server
-from node.http11 import MAX_HEAD, Connection, Disconnected, HttpError, Request, accepts, parse_head, prefer
+from node import connection as connections
+from node.connection import Connection
+from node.gateway.loop import Loop
+from node.gateway.server import Server, View
+from node.http11 import MAX_HEAD, Disconnected, HttpError, Request, parse_head
+from node.negotiation import accepts, prefer
 
 HOST = b"Host: n\r\n"
 
@@ -256,7 +259,7 @@ def test_a_peer_that_goes_or_falls_silent_within_a_request(pair: Pair, sent: byt
 
 def test_a_peer_that_only_dribbles_its_body_is_cut(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Silence is forgiven each time anew: a place in the window must not be held for ever by a byte a second."""
-    monkeypatch.setattr(http11, "BODY_GRACE_S", 0.2)
+    monkeypatch.setattr(connections, "BODY_GRACE_S", 0.2)
     pair.peer.sendall(head("POST /a HTTP/1.1", "Content-Length: 1000"))
     stop = threading.Event()
 
@@ -329,10 +332,16 @@ def view(request: Request, connection: Connection) -> None:
             raise HttpError(404, "nothing here")
 
 
-@pytest.fixture
-def connect() -> Iterator[Callable[[], socket.socket]]:
+def by_loop(listener: socket.socket, view: View) -> Loop:
+    """Serve as the data port does when nothing can be answered without a thread."""
+    return Loop(listener, lambda request: None, view)
+
+
+@pytest.fixture(params=[Server, by_loop])
+def connect(request: pytest.FixtureRequest) -> Iterator[Callable[[], socket.socket]]:
     listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=Server(listener, view).serve, daemon=True).start()
+    server = request.param(listener, view)
+    threading.Thread(target=server.serve, daemon=True).start()
     opened: list[socket.socket] = []
 
     def begin() -> socket.socket:

@@ -4,16 +4,22 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from node.gateway.server import Server
-from node.http11 import Connection, Request
+from node.connection import Connection
+from node.gateway.loop import Loop
+from node.gateway.server import Server, View
+from node.http11 import Request
 
 
 def view(_: Request, connection: Connection) -> None:
     connection.respond(200, {}, b"ok", close=True)
+
+
+def by_loop(listener: socket.socket, view: View) -> Loop:
+    return Loop(listener, lambda request: None, view)
 
 
 @pytest.fixture
@@ -35,8 +41,11 @@ def no_files_left() -> Iterator[list[int]]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_the_server_accepts_again_after_files_ran_out(listener: socket.socket, no_files_left: list[int]) -> None:
-    server = threading.Thread(target=Server(listener, view).serve, daemon=True)
+@pytest.mark.parametrize("kind", [Server, by_loop])
+def test_the_server_accepts_again_after_files_ran_out(
+    listener: socket.socket, no_files_left: list[int], kind: Callable[[socket.socket, View], Server | Loop]
+) -> None:
+    server = threading.Thread(target=kind(listener, view).serve, daemon=True)
     server.start()
     peer = socket.socket()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from node.connection import Connection
 from node.gateway.server import Server
 from node.gateway.telling import tell
-from node.http11 import Connection, HttpError, Request
+from node.http11 import HttpError, Request
 
 View = Callable[[Request, Connection], None]
 
@@ -33,8 +34,8 @@ def test_it_is_said_until_it_is_heard() -> None:
         if len(bodies) == 1:
             raise HttpError(404, "no session yet")
         if len(bodies) == 2:
-            connection._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            connection._socket.close()
+            connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.socket.close()
             raise OSError("cut")
         connection.accept()
 

@@ -1,0 +1,140 @@
+"""Packets from other nodes: frames for handlers here, and results for entries here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from node.channel import Outlet, Slot
+from node.connection import Connection
+from node.forward import DONE_HEADER, fill
+from node.gateway.entry import Entry
+from node.gateway.sessions import Held, Sessions
+from node.gateway.tasks import AtOnce
+from node.http11 import HttpError, Request
+from wire import packet
+from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError
+
+HEADER_ROOM = 1 << 20  # bytes that a packet may be longer than the frame it carries
+RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
+FULL_S = 0.05  # when to try a full inbox again
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Where the packets of one upstream link go."""
+
+    sessions: Sessions
+    held: Held
+    handler_id: int
+    port: int
+    outlet: Outlet
+
+    def task(self, request: Request) -> "InputTask":
+        """Return the taking of one packet. Raises HttpError."""
+        held = self.held
+        if self.sessions.get(held.session_id) is not held or not held.here(self.handler_id):
+            request.resolved = None
+            raise HttpError(404, f"handler {self.handler_id} of session {held.session_id} is not here any more")
+        slot = self.outlet.loan(request.content_length)
+        if slot is None:
+            raise HttpError(503, "the handler's inbox is full", retry_after=FULL_S)
+        return InputTask(self, slot)
+
+
+class InputTask(AtOnce):
+    """A packet that is received straight into the handler's inbox."""
+
+    def __init__(self, target: Input, slot: Slot) -> None:
+        self._target = target
+        self._slot = slot
+        self.room = slot.view
+
+    def complete(self, connection: Connection, wake: Callable[[], None]) -> bool:
+        """Check the packet, hand it over, answer."""
+        target, slot = self._target, self._slot
+        held = target.held
+        header = checked(slot.view, held)
+        if header.handler_id == header.port == UNADDRESSED:
+            slot, header = readdressed(slot, target)
+        if (header.handler_id, header.port) != (target.handler_id, target.port):
+            raise HttpError(422, "the packet is addressed to another input than the URL")
+        if header.kind is not Kind.FRAME or header.payload is None:
+            raise HttpError(422, f"a {header.kind} packet, or no payload, where frames belong")
+        if not slot.send():
+            raise HttpError(503, "the handler's inbox is full or the handler is starting", retry_after=FULL_S)
+        if len(held.plan.routes.get(target.handler_id, ())) > 1:
+            self._accept_at_replica(connection)
+        else:
+            connection.accept()
+        return True
+
+    def _accept_at_replica(self, connection: Connection) -> None:
+        """Answer with 202 and how far this replica is, so that the sender can share frames out."""
+        target = self._target
+        last = target.sessions.last_done(target.held.session_id, target.handler_id)
+        connection.respond(202, {} if last is None else {DONE_HEADER: str(last)})
+
+
+@dataclass(frozen=True, slots=True)
+class Reports:
+    """Where exits on other nodes report to."""
+
+    held: Held
+    entry: Entry
+
+    def task(self, request: Request) -> "ReportTask":
+        """Return the taking of one report."""
+        return ReportTask(self, request.content_length)
+
+
+class ReportTask(AtOnce):
+    """An exit's word on a frame."""
+
+    def __init__(self, target: Reports, length: int) -> None:
+        self._target = target
+        self.room = memoryview(bytearray(length))
+
+    def complete(self, connection: Connection, wake: Callable[[], None]) -> bool:
+        """Check the packet, tell the entry, answer."""
+        header = checked(self.room, self._target.held)
+        if header.kind is not Kind.RESULT:
+            raise HttpError(422, f"a {header.kind} packet where results belong")
+        self._target.entry.report(packet.decode(self.room))
+        connection.accept()
+        return True
+
+
+def check_packet(request: Request, max_frame: int) -> None:
+    """Check that a head promises a packet of a size that can be. Raises HttpError."""
+    if request.headers.get("content-type", "").split(";")[0].strip().lower() != MEDIA_TYPE:
+        raise HttpError(415, f"only {MEDIA_TYPE} here")
+    if not request.content_length:
+        raise HttpError(400, "empty body")
+    if request.content_length > 4 * max_frame + HEADER_ROOM and request.content_length > RAW_LIMIT:
+        raise HttpError(413, f"packet of {request.content_length} bytes", close=True)
+
+
+def checked(data: memoryview, held: Held) -> packet.Header:
+    """Return the header of a whole, well-formed packet of a welcome epoch. Raises HttpError."""
+    try:
+        header = packet.decode(data).header
+    except PacketError as error:
+        raise HttpError(422, str(error)) from error
+    if header.epoch < held.plan.accept_from:
+        raise HttpError(409, f"epoch {header.epoch} is over: from {held.plan.accept_from} on")
+    if header.session_id != held.session_id:
+        raise HttpError(422, f"a packet of session {header.session_id}")
+    return header
+
+
+def readdressed(slot: Slot, target: Input) -> tuple[Slot, packet.Header]:
+    """Return a slot with the packet of *slot* as the URL addresses it: a handler sees no URL. Raises HttpError 503."""
+    arrived = packet.decode(slot.view)
+    header = msgspec.structs.replace(arrived.header, handler_id=target.handler_id, port=target.port)
+    pieces = packet.encode(header, arrived.buffers)
+    copy = target.outlet.loan(packet.total(pieces))
+    if copy is None:
+        raise HttpError(503, "the handler's inbox is full", retry_after=FULL_S)
+    fill(copy, pieces)
+    return copy, header
