@@ -64,15 +64,20 @@ def admit(
     promises: Iterable[Promise],
     priority: int = 0,
     others: Sequence[Variant] = (),
+    *,
+    advise: bool = True,
 ) -> Admitted:
     """Return a decision for *request* that breaks no promise of *priority* or above. Raises Refused, Unplaceable.
 
     others: variants of the service that were not asked for; a refusal says whether one of them would fit.
+    advise: a refusal says what would fit; to find that out takes some dozen decisions.
     """
     gate = _Gate(decide, Loads(snapshot, promises), priority)
     try:
         return gate.admit(request)
     except Refused as refused:
+        if not advise:
+            raise
         fits = tuple(gate.fits(replace(request, variants=(*request.variants, *others))))
         raise Refused(refused.breaks, fits, refused.reasons) from None
 

@@ -5,21 +5,29 @@ from importlib import import_module
 
 from coordinator.allocation.base import Algorithm
 from coordinator.allocation.best_fit import BestFit
+from coordinator.allocation.cpsat import CpSat
+from coordinator.allocation.heft import Heft
 from coordinator.allocation.layered_dp import LayeredDp
 from coordinator.allocation.least_loaded import LeastLoaded
+from coordinator.allocation.nsga2 import Nsga2
 from coordinator.allocation.random import RandomNodes
 from coordinator.allocation.round_robin import RoundRobin
 from coordinator.allocation.static import Static
 from coordinator.allocation.throughput import Throughput
+from coordinator.allocation.weighted_random import WeightedRandom
 
 ALGORITHMS: dict[str, type[Algorithm]] = {
     "static": Static,
     "random": RandomNodes,
+    "weighted_random": WeightedRandom,
     "round_robin": RoundRobin,
     "least_loaded": LeastLoaded,
     "best_fit": BestFit,
     "layered_dp": LayeredDp,
     "throughput": Throughput,
+    "heft": Heft,
+    "cpsat": CpSat,
+    "nsga2": Nsga2,
 }
 
 

@@ -1,0 +1,1 @@
+"""The comparison of the algorithms over fixed scenarios (scripts/compare)."""
