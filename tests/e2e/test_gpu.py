@@ -66,6 +66,11 @@ def test_gpu_figures_reach_the_tables_and_the_coordinator(
     assert figures == [(1, 0, 40, 25, 1350, 61), (1, 1, 60, 25, 1450, 0)], "the second card does not measure power"
     assert ask(f"SELECT DISTINCT {columns} FROM sys_info") == [(50, 25, 1400, 61)], "means, and power as sum"
 
+    if (ROOT / "models/yolov3-tiny.weights").is_file():
+        request = {"service": "object_detection", "variant": "yolov3_tiny_416", "params": {1: {"gpu": True}}}
+        refused = requests.post(f"{coordinator.url}/sessions", json=request, timeout=60)
+        assert (refused.status_code, "set gpu to false" in refused.text) == (507, True), "a GPU, but no CUDA for OpenCV"
+
     session = LiveSession.create(coordinator.url, "face_detection", variant="haar")
     with closing(session):
         assert session.post(PHOTO.read_bytes()).status_code == 200

@@ -53,6 +53,15 @@ def test_people_get_their_names(shared_cluster: Cluster, variant: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["yolov3_tiny_416", "nanodet"])
+def test_a_gpu_that_is_not_there_is_refused_with_the_reason(shared_cluster: Cluster, variant: str) -> None:
+    need(variant)
+    request = {"service": "object_detection", "variant": variant, "params": {1: {"gpu": True}}}
+    answer = requests.post(f"{shared_cluster.url}/sessions", json=request, timeout=60)
+    assert answer.status_code == 507, answer.text
+    assert answer.json()["reasons"] == {"1": "has no GPU", "2": "has no GPU"}
+
+
+@pytest.mark.parametrize("variant", ["yolov3_tiny_416", "nanodet"])
 def test_people_are_tracked(shared_cluster: Cluster, variant: str) -> None:
     need(variant)
     for session in opened(shared_cluster.url, "people_tracking", variant=variant, pin=SPLIT):
