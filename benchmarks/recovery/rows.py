@@ -18,7 +18,7 @@ from wire.messages import SessionRequest
 DETECT = 1  # handler_id of face_detection's detector
 FPS = 10.0
 LIGHT = {"scale_factor": 1.3, "min_size": 60}  # the detector's work takes a few ms: no frame waits for a core
-WARM_S, AFTER_S = 3.0, 2.0
+WARM_S, AFTER_S = 1.5, 2.0
 FIRST_RESULT_S, LATE_S, CONVERGED_S, LEADS_S = 5.0, 1.0, 3.0, 5.0
 
 
