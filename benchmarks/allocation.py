@@ -1,6 +1,7 @@
 """How long a decision takes: one session of 6 handlers in 4 variants on 100, 1,000 and 10,000 nodes in 20 zones.
 
     python3 -m benchmarks.allocation [--nodes 100,1000,10000] [--decisions 30] [--algorithms layered_dp] [--json FILE]
+    python3 -m benchmarks.allocation --gap [--instances 200]     (how far from the best of all placements)
 
 Each decision begins with a fresh snapshot, so making its arrays is counted; making the snapshot itself from heartbeats
 is not. Some nodes are down, full, or lack a type; some service times and links are measured. `minimize latency`, so
@@ -10,12 +11,14 @@ that every variant is placed and compared. CPU time of this process, for the mac
 import argparse
 import json
 import random
+import statistics
 import time
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from benchmarks.exhaustive import gaps
 from coordinator.allocation import ALGORITHMS
 from coordinator.allocation.base import LinkView, Measured, NodeView, Request, Snapshot, TypeView, Variant, work
 from coordinator.allocation.decide import decide
@@ -25,6 +28,7 @@ from wire.messages import Graph, HandlerSpec, Link, Minimize, Objective, ResultS
 ZONES, HANDLERS, VARIANTS = 20, 6, 4
 MEASURED, LINKED = 200, 200  # service times and links at most
 GOAL_MS = {100: 5, 1000: 20, 10000: 200}
+GOAL_GAP_PERCENT = {False: 0.01, True: 2.0}  # by whether handlers compete; the first is rounding
 JOIN = 99  # the last handler: draws the boxes into the picture
 
 
@@ -110,14 +114,56 @@ def measure(algorithm: str, count: int, decisions: int, rate: float | None, *, j
     }
 
 
+def measure_gap(instances: int) -> list[dict[str, Any]]:
+    """Return by which share layered_dp is worse than the best of all placements, on small seeded random instances."""
+    rows = []
+    for compete in (False, True):
+        for joins in (False, True):
+            found = gaps(joins=joins, compete=compete, count=instances)
+            rows.append(
+                {
+                    "graph": "join" if joins else "chain",
+                    "compete": compete,
+                    "placed": len(found),
+                    "median_percent": round(100 * statistics.median(found), 4),
+                    "mean_percent": round(100 * statistics.mean(found), 4),
+                    "worst_percent": round(100 * max(found), 4),
+                    "goal_mean_percent": GOAL_GAP_PERCENT[compete],
+                }
+            )
+    return rows
+
+
+def show_gap(rows: list[dict[str, Any]]) -> None:
+    """Print a row per kind of instance."""
+    print(f"{'graph':7}{'compete':>9}{'placed':>8}{'median %':>10}{'mean %':>9}{'worst %':>9}{'goal, mean %':>14}")
+    for r in rows:
+        verdict = "pass" if r["mean_percent"] <= r["goal_mean_percent"] and r["median_percent"] < 0.01 else "FAIL"
+        print(f"{r['graph']:7}{'yes' if r['compete'] else 'no':>9}{r['placed']:8}{r['median_percent']:10.3f}"
+              f"{r['mean_percent']:9.3f}{r['worst_percent']:9.3f}{r['goal_mean_percent']:14} {verdict}")  # fmt: skip
+
+
 def main() -> None:
-    """Print a row per algorithm and number of nodes."""
+    """Print a row per algorithm and number of nodes, or per kind of small instance."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="100,1000,10000")
     parser.add_argument("--decisions", type=int, default=30)
     parser.add_argument("--algorithms", default="layered_dp")
+    parser.add_argument("--gap", action="store_true", help="compare with every placement of small instances instead")
+    parser.add_argument("--instances", type=int, default=200, help="of each kind, for --gap")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if args.gap:
+        rows = measure_gap(args.instances)
+        show_gap(rows)
+    else:
+        rows = measure_all(args)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+
+
+def measure_all(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure and print how long decisions take."""
     rows = []
     print(f"{'algorithm':14}{'nodes':>7}{'graph':>7}{'frames/s':>10}{'p50 ms':>9}{'p95 ms':>9}{'max ms':>9}{'goal':>7}")
     for name in args.algorithms.split(","):
@@ -127,8 +173,7 @@ def main() -> None:
                 rows.append(row)
                 print(f"{name:14}{count:7}{row['graph']:>7}{rate or '-':>10}"
                       f"{row['p50_ms']:9}{row['p95_ms']:9}{row['max_ms']:9}{row['goal_ms'] or '-':>7}")  # fmt: skip
-    if args.json:
-        args.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
+    return rows
 
 
 if __name__ == "__main__":
