@@ -36,10 +36,14 @@ def text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 100 else f"{value:.0f}"
     if isinstance(value, Mapping):
-        return " ".join(f"{key}={text(item)}" for key, item in value.items())
+        return " ".join(f"{key}={_nested(item)}" for key, item in value.items())
     if isinstance(value, list):
         return ",".join(text(item) for item in value)
     return str(value)
+
+
+def _nested(item: Any) -> str:
+    return f"({text(item)})" if isinstance(item, Mapping) and item else text(item)
 
 
 def services(document: Document) -> Iterable[RenderableType]:

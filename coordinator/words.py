@@ -2,6 +2,7 @@
 
 from coordinator.records import Planned, Prediction
 
+LEAST_MS = 0.5  # a part that is less is not told
 BASIS = {
     "measured": "by what was measured on these nodes",
     "mixed": "partly by measurements, partly by what the types' profiles say",
@@ -24,16 +25,18 @@ def summary(plan: Planned, variant: str) -> list[str]:
 
 
 def _expected(predicted: Prediction) -> str:
-    parts = [
-        f"{predicted.compute_ms:.0f} computing",
-        f"{predicted.wait_ms:.0f} waiting for cores and queues",
-        f"{predicted.transfer_ms:.0f} on the way between nodes",
-    ]
+    times = {
+        "computing": predicted.compute_ms,
+        "waiting for cores and queues": predicted.wait_ms,
+        "on the way between nodes": predicted.transfer_ms,
+    }
+    parts = [f"{ms:.0f} {what}" for what, ms in times.items() if ms >= LEAST_MS]
     more = [f"up to {predicted.fps:.1f} frames/s"] if predicted.fps else []
     more += [f"accuracy {predicted.accuracy:g}"] if predicted.accuracy is not None else []
     more += [f"{predicted.cost_per_1000:.3g} per 1,000 frames"] if predicted.cost_per_1000 is not None else []
     basis = BASIS.get(predicted.basis, predicted.basis)
-    told = [f"{predicted.latency_ms:.0f} ms per frame ({', '.join(parts)})", ", ".join(more), basis]
+    made_of = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+    told = [f"{predicted.latency_ms:.0f} ms per frame{made_of}", ", ".join(more), basis]
     return f"Expected: {'; '.join(t for t in told if t)}."
 
 

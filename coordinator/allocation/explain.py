@@ -51,6 +51,8 @@ class _Teller:
     def told(self, about: Explanation) -> Explanation:
         """Return *about* with parts, and of the other nodes the next best with theirs."""
         why = f"{about.why}: " if about.why else ""
+        if about.handler_id not in self._evaluator.always:
+            why = f"runs only for frames whose picture is wanted; {why}"
         return replace(about, why=why + self._parts(about.handler_id, self._nodes), others=self._others(about))
 
     def _others(self, about: Explanation) -> dict[int, str]:
