@@ -18,7 +18,7 @@ from handlers.types import Box, Boxes, Encoded, Image
 from tests.handler_support import SAMPLES
 from tests.unit.handlers import zoo
 
-FEW = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 NUMBERS = st.one_of(st.integers(-200, 400), st.integers(-(2**62), 2**62))
 FACES = [("DETECTORS", name) for name in zoo.DETECTORS]
 SEARCHED = 110_000  # pixels that detectors look at in these tests
@@ -192,7 +192,7 @@ def test_a_photo_of_any_kind_shows_the_same_face_in_the_same_place(group: str, n
     rgb = Pillow.open(io.BytesIO(JPEG)).convert("RGB")
     expected = place(detect.execute(DECODE.execute(saved(rgb, "PNG"))))
     kinds = kinds_of(rgb)
-    for kind in kinds if name != "mmod" else ("16 bit", "exif 6"):  # which takes a second and more for each
+    for kind in kinds if name != "mmod" else ("exif 6",):  # which takes a second and more for each
         image = DECODE.execute(kinds[kind])
         assert image.shape == (rgb.height, rgb.width, 3), kind
         assert near(place(detect.execute(image)), expected, 0.12 * expected[2]), kind

@@ -1,6 +1,8 @@
 """The handlers that need fetched models, made once per test run; tests skip, with the reason, where a model is not."""
 
+import atexit
 import hashlib
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from handlers import manifest
 from handlers.base import Context, Handler, Unavailable, load_class, read_params
 from handlers.manifest import Model
+from handlers.verified import NOTES
 from tests.handler_support import ROOT, SAMPLES
 from tests.unit.handlers.torch_file import small_network
 
@@ -44,9 +47,12 @@ OBJECTS = {
 def folder() -> Path:
     """Return a folder with links to the fetched models and a small OpenFace-like network, which joins the manifest."""
     made = Path(tempfile.mkdtemp(prefix="faceservice-zoo-"))
+    atexit.register(shutil.rmtree, made, ignore_errors=True)
     for path in MODELS.iterdir() if MODELS.is_dir() else ():
         if path.is_file() and not path.name.startswith("."):
             (made / path.name).symlink_to(path)
+    if (MODELS / NOTES).is_dir():
+        shutil.copytree(MODELS / NOTES, made / NOTES)  # so that each file is not read through in every run
     toy = small_network()
     (made / "toy.t7").write_bytes(toy)
     digest = hashlib.sha256(toy).hexdigest()
