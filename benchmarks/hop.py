@@ -4,8 +4,9 @@
 
 Sender and receiver are two processes pinned to one core. CPU = user + system time of both, per frame. The ways are
 run in turn within each round, and the ratios are taken round by round: the median counts. The product's hop is the
-real one: node.hop.HopClient sends packets with token and metadata to the real gateway process, which receives them
-into shared memory; a reader takes them from the inbox (its CPU is shown apart, as hand-over).
+real one: node.hop_link.HopLink sends packets with token and metadata, a few ahead of their answers as a handler's
+process does, to the real gateway process, which receives them into shared memory; a reader takes them from the inbox
+(its CPU is shown apart, as hand-over).
 """
 
 import argparse
@@ -29,6 +30,8 @@ from node.addresses import handler_address, handler_depth, input_path
 from node.channel import Channel, sweep
 from node.control import Attach, Attached, ChildSettings, Ready
 from node.hop import HopClient
+from node.hop_link import Attempt, HopLink, Parcel
+from node.recorder import Recorder
 from node.worker.main import settle
 from wire import packet
 from wire.messages import Entry, Graph, HandlerSpec, ResultSpec, Route, SessionPlan
@@ -38,13 +41,14 @@ TOKEN = "benchmark"
 
 
 class Way:
-    """A way to bring frames to another process: `post` sends one and waits until it is taken."""
+    """A way to bring frames to another process: `post` sends one; it may be taken later, but `settle` waits for it."""
 
     name = ""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.post: Callable[[], None] = lambda: None
+        self.settle: Callable[[], None] = lambda: None  # wait until everything posted was taken
         self.receivers: dict[str, int] = {}  # what -> pid
 
     def close(self) -> None:
@@ -232,31 +236,15 @@ class Hop(Way):
         control.send(self._pipe, Attach(session_id=1, plan=benchmark_plan(url), state="running"))
         self._await(Attached)
         threading.Thread(target=self._drain, daemon=True).start()
-        client, body, path = HopClient(url, TOKEN), secrets.token_bytes(size), input_path(1, 0, 0)
-        sequence = 0
-
-        def post() -> None:
-            nonlocal sequence
-            sequence += 1
-            header = Header(
-                session_id=1,
-                epoch=1,
-                sequence=sequence,
-                timestamp=1.0,
-                origin=1,
-                trace=[Span(1, 1, 1.0, 1.0, 1.0, size)],
-                payload=EncodedPart(media_type="image/jpeg", buffer=0),
-                handler_id=0,
-                port=0,
-            )
-            pieces = packet.encode(header, [body])
-            while (status := client.post(path, pieces)[0]) == 503:
-                pass
-            if status != 202:
-                raise RuntimeError(f"the gateway answered {status}")
-
-        self.post = post
+        self._link = HopLink(HopClient(url, TOKEN), 2, Recorder(1.0), insist, lambda node_id: None)
+        self._body, self._path, self._sequence = secrets.token_bytes(size), input_path(1, 0, 0), 0
+        self.post, self.settle = self._post, self._link.settle
         self.receivers = {"receiver": self._gateway.pid or 0, "hand-over": self._reader.pid or 0}
+
+    def _post(self) -> None:
+        self._sequence += 1
+        pieces = packet.encode(header(self._sequence, self.size), [self._body])
+        self._link.submit(Parcel(self._path, pieces, packet.total(pieces), epoch=1))
 
     def _await(self, kind: type) -> None:
         while not isinstance(control.receive(self._pipe, control.from_child), kind):
@@ -278,12 +266,37 @@ class Hop(Way):
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def header(sequence: int, size: int) -> Header:
+    """Return the header of a frame on its way to handler 0."""
+    return Header(
+        session_id=1,
+        epoch=1,
+        sequence=sequence,
+        timestamp=1.0,
+        origin=1,
+        trace=[Span(9, 1, 1.0, 1.0, 1.0, size)],
+        payload=EncodedPart(media_type="image/jpeg", buffer=0),
+        handler_id=0,
+        port=0,
+    )
+
+
+def insist(attempt: Attempt, needed: Callable[[], bool], epoch: int) -> bool:
+    """Send until the packet is taken. Raises RuntimeError when it never will be."""
+    while (taken := attempt()) is None:
+        pass
+    if not taken:
+        raise RuntimeError("the gateway refused a packet")
+    return taken
+
+
 def one_round(way: Way, posts: int) -> dict[str, float]:
     """Return CPU microseconds per frame: of the sender, of each receiver, and of the hop (sender + receiver)."""
     before = {name: cpu(pid) for name, pid in way.receivers.items()}
     start = cpu(os.getpid())
     for _ in range(posts):
         way.post()
+    way.settle()
     figures = {"sender": (cpu(os.getpid()) - start) / posts * 1e6}
     figures |= {name: (cpu(pid) - before[name]) / posts * 1e6 for name, pid in way.receivers.items()}
     figures["hop"] = figures["sender"] + figures["receiver"]

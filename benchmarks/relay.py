@@ -29,11 +29,12 @@ from node.addresses import handler_address, handler_depth, input_path
 from node.channel import Channel, sweep
 from node.control import Attach, Attached, ChildSettings, Configure, HandlerSettings, Ready, Shutdown
 from node.hop import HopClient
+from node.hop_link import HopLink, Parcel
 from node.progress import ProgressFile, progress_path
+from node.recorder import Recorder
 from node.worker.main import settle
 from wire import packet
 from wire.messages import Entry, Graph, HandlerSpec, Link, ResultSpec, Route, SessionPlan
-from wire.packet import EncodedPart, Header, Span
 
 PORTS = {ECHO: (1, 1), SINK: (1, 0)}
 UNDER_WAY, WINDOW = 4, 64
@@ -163,9 +164,10 @@ class Relay(hop.Way):
             side.attach(plan)
         pid = self._start_worker(worker, plans[0])
         self.receivers = {"gateway A": self._first.gateway, "handler": pid, "gateway B": self._second.gateway}
-        self._client, self._body = HopClient(self._first.url, hop.TOKEN), secrets.token_bytes(size)
+        self._link = HopLink(HopClient(self._first.url, hop.TOKEN), 2, Recorder(1.0), hop.insist, lambda node_id: None)
+        self._body = secrets.token_bytes(size)
         self._sequence = 0
-        self.post = self._post
+        self.post, self.settle = self._post, self._link.settle
 
     def _start_worker(self, worker: Callable[..., None], plan: SessionPlan) -> int:
         settings = self._first.settings
@@ -188,18 +190,8 @@ class Relay(hop.Way):
         if self._sequence >= UNDER_WAY and not self._taken.acquire(timeout=PATIENCE_S):
             raise TimeoutError("frames do not come through the handler")
         self._sequence += 1
-        header = Header(
-            session_id=1,
-            epoch=1,
-            sequence=self._sequence,
-            timestamp=1.0,
-            origin=1,
-            trace=[Span(9, 1, 1.0, 1.0, 1.0, self.size)],
-            payload=EncodedPart(media_type="image/jpeg", buffer=0),
-        )
-        status, _ = self._client.post(input_path(1, 0, 0), packet.encode(header, [self._body]))
-        if status != 202:
-            raise RuntimeError(f"the gateway answered {status}")
+        pieces = packet.encode(hop.header(self._sequence, self.size), [self._body])
+        self._link.submit(Parcel(input_path(1, 0, 0), pieces, packet.total(pieces), epoch=1))
 
     def close(self) -> None:
         self._first.close()
@@ -212,6 +204,7 @@ def one_round(way: hop.Way, posts: int) -> dict[str, float]:
     before = {name: cpu(pid) for name, pid in pids.items()}
     for _ in range(posts):
         way.post()
+    way.settle()
     figures = {name: (cpu(pid) - before[name]) / posts * 1e6 for name, pid in pids.items()}
     return figures | {"sum": sum(value for name, value in figures.items() if name != "hand-over")}
 

@@ -80,7 +80,7 @@ class Handler(Generic[P]):
         """Load models and warm up. Raises Unavailable when something is missing."""
 
     def execute(self, *inputs: Any) -> Any:
-        """Handle one frame."""
+        """Handle one frame. What it gives is on its way for a while: never write into it afterwards."""
         raise NotImplementedError
 
     def execute_batch(self, batch: list[tuple[Any, ...]]) -> list[Any]:

@@ -22,6 +22,7 @@ import iceoryx2 as iox
 
 MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
 MAX_RECEIVERS = 2  # the living one, and a dead one not yet swept
+UNANSWERED = 8  # packets that a receiver may hold beside: sent on as they came, and not yet answered
 INITIAL_SLOT = 4096  # bytes; grows by powers of two as frames do
 SHM = Path("/dev/shm")  # noqa: S108 - not a temporary folder: where shared memory lives
 
@@ -192,6 +193,7 @@ class Channel:
 
     def __init__(self, name: str, run_path: Path) -> None:
         """Join the channel *name* (unique per agent on a machine) that keeps its files in *run_path*."""
+        self._sweeping = threading.Lock()
         config = iox.config.default()
         config.global_cfg.prefix = iox.FileName.new(f"{name}_")
         config.global_cfg.root_path = iox.Path.new(str(run_path / "channel"))
@@ -202,7 +204,7 @@ class Channel:
             raise ChannelError(f"cannot join {name!r} in {run_path}: {error}") from error
 
     def inbox(self, address: str, depth: int) -> Inbox:
-        """Open the inbox *address*, which holds *depth* packets, and lets the receiver hold as many more."""
+        """Open the inbox *address*, which holds *depth* packets, and lets the receiver hold that many and a few."""
         try:
             frames = self._frames(address, depth).open_or_create()
             wakes = self._wakes(address).open_or_create()
@@ -230,8 +232,9 @@ class Channel:
             raise ChannelError(f"cannot open outlet {address}: {error}") from error
 
     def sweep_dead(self) -> None:
-        """Take back what killed processes held."""
-        self._node.try_cleanup_dead_nodes()
+        """Take back what killed processes held; one thread at a time, since several may hear of deaths at once."""
+        with self._sweeping:
+            self._node.try_cleanup_dead_nodes()
 
     def close(self) -> None:
         """Leave the channel."""
@@ -245,7 +248,7 @@ class Channel:
             .enable_safe_overflow(False)
             .history_size(0)
             .subscriber_max_buffer_size(depth)
-            .subscriber_max_borrowed_samples(depth)
+            .subscriber_max_borrowed_samples(depth + UNANSWERED)
             .max_publishers(MAX_SENDERS)
             .max_subscribers(MAX_RECEIVERS)
             .max_nodes(MAX_SENDERS + MAX_RECEIVERS)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from node.http11 import (
     ACCEPTED,
+    HEAD_END,
     MAX_HEAD,
     Disconnected,
     HttpError,
@@ -25,7 +26,6 @@ from wire.packet import Buffer
 RECEIVE_SIZE = 4096  # bytes asked for while a head is awaited: more would be body, and copied twice
 BODY_GRACE_S, BODY_RATE = 30.0, 64 * 1024  # a body must come within 30 s and a second for each 64 KiB
 SKIP_SIZE = 64 * 1024  # bytes of an unwanted body read at a time
-HEAD_END = b"\r\n\r\n"
 KNOWN_HEADS = 8  # different heads that a connection remembers: frames of one size come with the same again and again
 
 

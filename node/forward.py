@@ -1,7 +1,8 @@
 """Packets leave a process: into an inbox of this node, or over a kept connection to another node's gateway.
 
 A full inbox or a 503 makes the sender wait: back-pressure travels upstream. A node that is away is tried again until
-the plan changes; the entry sends the frame again to the new place.
+the plan changes; the entry sends the frame again to the new place. A handler's process need not wait for each answer:
+what it sends `later` is a few packets ahead of them.
 """
 
 import logging
@@ -14,7 +15,7 @@ from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_dept
 from node.balance import Balance
 from node.channel import Channel, Outlet, Slot
 from node.hop import HopClient
-from node.http11 import Disconnected
+from node.hop_link import HopLink, Parcel, always, ignore_done, ignore_taken, never
 from node.progress import last_done
 from node.recorder import Recorder
 from node.routing import Target
@@ -24,7 +25,6 @@ from wire.packet import Buffer, total
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.002, 0.2  # between attempts
-DONE_HEADER = "x-done"  # of a 202 from a node with a replica: the sequence that the handler there finished last
 GIVE_UP_S = 20.0  # after so long without success a packet is let go; the entry sends its frame again
 
 
@@ -49,7 +49,7 @@ class Forwarder:
         self._closing = closing
         self._plan = plan
         self._outlets: dict[str, Outlet] = {}
-        self._hops: dict[str, HopClient] = {}
+        self._links: dict[str, HopLink] = {}
         self._opening = threading.Lock()
         self._run_path = run_path
         self._balance = Balance()
@@ -73,22 +73,28 @@ class Forwarder:
         target: Target,
         sequence: int,
         pieces_for: Callable[[Route], list[Buffer]],
-        needed: Callable[[], bool] = lambda: True,
-    ) -> int | None:
+        needed: Callable[[], bool] = always,
+        *,
+        taken: Callable[[float, int], None] = ignore_taken,
+        later: bool = False,
+    ) -> None:
         """Send a frame to one of the replicas of *target*; to another when that one's node takes no connection.
 
-        *pieces_for*: the packet as it goes by a route. Returns its bytes, None when it had to be let go.
+        *pieces_for*: the packet as it goes by a route. The rest is as in `to_handler`; answers of replicas say how
+        far they are, so they are always waited for.
         """
+        later = later and len(target.replicas) == 1
         while True:
             route = self.route(session_id, target, sequence)
             pieces = pieces_for(route)
             where = (session_id, target.handler_id, target.port)
             elsewhere = partial(self._other, target, route)
-            sent = self.to_handler(route, where, target.inputs, pieces, needed, elsewhere)
-            if sent:
-                return total(pieces)
+            if self.to_handler(
+                route, where, target.inputs, pieces, needed, elsewhere=elsewhere, taken=taken, later=later
+            ):
+                return
             if not needed() or not elsewhere() or self._closing.is_set():
-                return None
+                return
 
     def _other(self, target: Target, route: Route) -> bool:
         """Return True when *route*'s node is away and another's is not; never for joins: their inputs must meet."""
@@ -103,31 +109,60 @@ class Forwarder:
         target: tuple[int, int, int],
         inputs: int,
         pieces: list[Buffer],
-        needed: Callable[[], bool] = lambda: True,
-        elsewhere: Callable[[], bool] = lambda: False,
+        needed: Callable[[], bool] = always,
+        *,
+        elsewhere: Callable[[], bool] = never,
+        taken: Callable[[float, int], None] = ignore_taken,
+        later: bool = False,
     ) -> bool:
         """Send a packet to target = (session, handler, input) on the route's node; *inputs* of that handler.
 
-        Returns False when it had to be let go, was not *needed* any more, or had better go *elsewhere*.
+        Returns False when it had to be let go, was not *needed* any more, or had better go *elsewhere*. *taken* is
+        called with the time of sending (s since the epoch) and the bytes when the other side has it. *later*: another
+        node's answer is not waited for, and the pieces must not change before it; call `collect` now and then, and
+        `settle` before a long wait.
         """
         session_id, handler_id, port = target
         if route.node_id == self._node_id:
-            return self._persist(lambda: put(self.outlet(session_id, handler_id, inputs), pieces), needed)
-        path = input_path(session_id, handler_id, port)
-        return self._to_node(
-            route.url,
-            route.node_id,
-            path,
-            pieces,
-            lambda: needed() and not elsewhere(),
-            lambda last: self._balance.done(handler_id, route.node_id, last),
-        )
+            return self._put(self.outlet(session_id, handler_id, inputs), pieces, needed, taken)
+        parcel = self._parcel(input_path(session_id, handler_id, port), pieces, taken)
+        parcel.done = lambda last: self._balance.done(handler_id, route.node_id, last)
+        return self._to_node(route.url, route.node_id, parcel, lambda: needed() and not elsewhere(), later)
 
-    def to_entry(self, plan: SessionPlan, session_id: int, pieces: list[Buffer]) -> bool:
-        """Send a result packet to the entry's gateway."""
+    def to_entry(
+        self,
+        plan: SessionPlan,
+        session_id: int,
+        pieces: list[Buffer],
+        *,
+        taken: Callable[[float, int], None] = ignore_taken,
+        later: bool = False,
+    ) -> bool:
+        """Send a result packet to the entry's gateway; the rest is as in `to_handler`."""
         if plan.entry.node_id == self._node_id:
-            return self._persist(lambda: put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces))
-        return self._to_node(plan.entry.url, plan.entry.node_id, results_path(session_id), pieces)
+            return self._put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces, always, taken)
+        parcel = self._parcel(results_path(session_id), pieces, taken)
+        return self._to_node(plan.entry.url, plan.entry.node_id, parcel, always, later)
+
+    def _put(
+        self, outlet: Outlet, pieces: list[Buffer], needed: Callable[[], bool], taken: Callable[[float, int], None]
+    ) -> bool:
+        sent = self._persist(lambda: put(outlet, pieces), needed)
+        if sent:
+            taken(time.time(), total(pieces))
+        return sent
+
+    def _parcel(self, path: str, pieces: list[Buffer], taken: Callable[[float, int], None]) -> Parcel:
+        return Parcel(path, pieces, total(pieces), self._plan().epoch, ignore_done, taken)
+
+    def collect(self) -> bool:
+        """Read the answers that are there; returns whether more will come."""
+        return any([link.collect() for link in self._links.values()])
+
+    def settle(self) -> None:
+        """Wait for the answers to all that was sent."""
+        for link in self._links.values():
+            link.settle()
 
     def outlet(self, session_id: int, handler_id: int, inputs: int) -> Outlet:
         """Return the sending end of a handler's inbox on this node."""
@@ -142,50 +177,30 @@ class Forwarder:
                 self._outlets[address] = outlet
         return outlet
 
-    def _to_node(
-        self,
-        url: str,
-        node_id: int,
-        path: str,
-        pieces: list[Buffer],
-        needed: Callable[[], bool] = lambda: True,
-        done: Callable[[int], None] = lambda _: None,
+    def _to_node(self, url: str, node_id: int, parcel: Parcel, needed: Callable[[], bool], later: bool) -> bool:
+        link = self._links.get(url)
+        if link is None:
+            link = HopLink(HopClient(url, self._token), node_id, self._recorder, self._persist, self._away)
+            self._links[url] = link
+        if not later:
+            return link.send(parcel, needed)
+        link.submit(parcel)
+        return True
+
+    def _away(self, node_id: int) -> None:
+        """A node takes no connection."""
+        self._recorder.unreachable(node_id)
+        self._balance.away(node_id, time.monotonic())
+
+    def _persist(
+        self, attempt: Callable[[], bool | None], needed: Callable[[], bool] = always, epoch: int | None = None
     ) -> bool:
-        hop = self._hops.get(url)
-        if hop is None:
-            hop = self._hops[url] = HopClient(url, self._token)
-        return self._persist(lambda: self._try_hop(hop, node_id, path, pieces, done), needed)
-
-    def _try_hop(
-        self, hop: HopClient, node_id: int, path: str, pieces: list[Buffer], done: Callable[[int], None]
-    ) -> bool | None:
-        """Return True when sent, None to try again, False when the other side will never take it."""
-        start = time.monotonic()
-        try:
-            status, headers = hop.post(path, pieces)
-        except Disconnected as error:
-            log.debug("hop to node %s: %s", node_id, error)
-            self._recorder.unreachable(node_id)
-            self._balance.away(node_id, time.monotonic())
-            return None
-        last = headers.get(DONE_HEADER, "")
-        if last.isascii() and last.isdigit():
-            done(int(last))
-        if status == 202:
-            self._recorder.sent(node_id, total(pieces), time.monotonic() - start)
-            return True
-        if status in (404, 503):  # not attached yet, or full
-            return None
-        if status != 409:
-            log.warning("node %s refused a packet for %s with %s", node_id, path, status)
-        return False
-
-    def _persist(self, attempt: Callable[[], bool | None], needed: Callable[[], bool] = lambda: True) -> bool:
-        """Repeat *attempt* while it returns None, its epoch is welcome and it is *needed*.
+        """Repeat *attempt* while it returns None, its *epoch* (now's by default) is welcome and it is *needed*.
 
         A planned move leaves the older epoch welcome: what waits for a full inbox goes on waiting for it.
         """
-        wait, epoch, deadline = FIRST_WAIT_S, self._plan().epoch, time.monotonic() + GIVE_UP_S
+        epoch = self._plan().epoch if epoch is None else epoch
+        wait, deadline = FIRST_WAIT_S, time.monotonic() + GIVE_UP_S
         while (done := attempt()) is None:
             over = self._plan().accept_from > epoch or not needed() or time.monotonic() > deadline
             if over or self._closing.wait(wait):
@@ -195,8 +210,8 @@ class Forwarder:
 
     def close(self) -> None:
         """Close connections and outlets."""
-        for hop in self._hops.values():
-            hop.close()
+        for link in self._links.values():
+            link.close()
         for outlet in self._outlets.values():
             outlet.close()
 

@@ -15,6 +15,8 @@ from wire.packet import Buffer
 MAX_HEAD = 16 * 1024  # bytes of request line and headers
 IOV_MAX = 1024  # pieces that one call to sendmsg takes
 ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"  # a gateway's answer to a packet, to the byte
+HEAD_END = b"\r\n\r\n"
+PIPELINED = "X-Pipelined"  # header of a packet that was sent before the one before it was answered
 
 
 class HttpError(Exception):

@@ -34,13 +34,12 @@ from node.gateway.server import (
     serve,
 )
 from node.gateway.tasks import MustWait, Task
-from node.http11 import Disconnected, HttpError, Request
+from node.http11 import PIPELINED, Disconnected, HttpError, Request
 
 log = logging.getLogger(__name__)
 
 SWEEP_S = 0.25  # how often time-outs are looked at
 BACKLOG = 64  # connections accepted in one go
-PIPELINED = "x-pipelined"  # a head that was sent before the answer to the packet before it was known
 
 Tasks = Callable[[Request], Task | None]
 
@@ -360,7 +359,7 @@ class Loop:
         return True
 
     def _task(self, peer: Peer, request: Request) -> Task | None:
-        if peer.refused and PIPELINED in request.headers:
+        if peer.refused and PIPELINED.lower() in request.headers:
             raise HttpError(503, "the packet before this one was refused", retry_after=0.0)
         return self._tasks(request)
 
@@ -422,9 +421,14 @@ class Loop:
                 log.exception("rest of a task")
                 self.run_soon(partial(self._failed, peer, task, broken()))
 
-        threading.Thread(target=work, name="rest", daemon=True).start()
+        try:
+            threading.Thread(target=work, name="rest", daemon=True).start()
+        except RuntimeError as error:
+            log.error("no thread for the rest of a task: %s", error)
+            self._failed(peer, task, HttpError(503, "too many requests wait", retry_after=1.0))
 
     def _failed(self, peer: Peer, task: Task, error: HttpError) -> None:
+        task.abandon()
         if peer.task is task:
             peer.task, peer.error = None, error
             self._speak(peer, self._refuse)

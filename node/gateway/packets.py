@@ -7,10 +7,11 @@ import msgspec
 
 from node.channel import Outlet, Slot
 from node.connection import Connection
-from node.forward import DONE_HEADER, fill
+from node.forward import fill
 from node.gateway.entry import Entry
 from node.gateway.sessions import Held, Sessions
 from node.gateway.tasks import AtOnce
+from node.hop_link import DONE_HEADER
 from node.http11 import HttpError, Request
 from wire import packet
 from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError

@@ -30,7 +30,7 @@ class Task(Protocol):
         """Send the answer, after *wake* or when it is due."""
 
     def abandon(self) -> None:
-        """The body never came."""
+        """The body never came, or what was left to do failed."""
 
 
 class AtOnce:

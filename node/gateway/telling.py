@@ -23,7 +23,7 @@ def tell(url: Callable[[], str | None], path: str, body: bytes, token: str | Non
     while (where := url()) is not None and time.monotonic() < deadline:
         hop = HopClient(where, token)
         try:
-            status, _ = hop.post(path, [body], "application/json")
+            status = hop.post(path, [body], "application/json").status
             if status == 202:
                 return True
             log.info("the entry at %s answers %s with %s", where, path, status)  # it has just been started, too

@@ -26,6 +26,7 @@ from wire.packet import EmptyPart, Packet, PacketError, Span
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.5  # how long the main thread waits before it looks whether to close
+ANSWER_S = 0.01  # and before it asks what became of its last packets, when nothing else comes
 
 
 class FrameLoop:
@@ -50,7 +51,7 @@ class FrameLoop:
     def run(self) -> None:
         """Handle frames until closing."""
         while not self._closing.is_set():
-            data = self._link.inbox.receive(IDLE_S)
+            data = self._next()
             while data is not None:
                 self._take(data)
                 data = self._link.inbox.receive(0) if 0 < len(self._jobs) < self._limit else None
@@ -58,6 +59,21 @@ class FrameLoop:
                 count = self._limit
                 jobs, self._jobs = self._jobs[:count], self._jobs[count:]
                 self._work(jobs)
+
+        self._link.sender.settle()
+
+    def _next(self) -> memoryview | None:
+        """Return the next packet. What was sent is looked after when there is none; nobody is woken for an answer."""
+        inbox, sender = self._link.inbox, self._link.sender
+        data = inbox.receive(0)
+        if data is not None:
+            return data
+        if not sender.collect():
+            return inbox.receive(IDLE_S)
+        data = inbox.receive(ANSWER_S)
+        if data is None:
+            sender.settle()
+        return data
 
     @property
     def _limit(self) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -75,9 +76,9 @@ class Outgoing:
                 part, buffers = as_jpeg(value, for_hop=True) or raw
             return packet.encode(addressed(header, target, part), buffers)
 
-        size = self._link.sender.send(self._link.session_id, target, header.sequence, pieces_for)
-        if size is not None:
-            self._link.note(header.sequence, PacketEvent.SENT, time.time(), size)
+        self._link.sender.send(
+            self._link.session_id, target, header.sequence, pieces_for, taken=self._noted(header.sequence), later=True
+        )
 
     def _send_result(self, routing: Routing, output: int, header: Header, value: Any) -> None:
         part, buffers = (None, []) if value is None else as_jpeg(value) or codec.to_part(plain_boxes(value))
@@ -85,8 +86,12 @@ class Outgoing:
             header, kind=Kind.RESULT, handler_id=self._link.handler_id, port=output, payload=part
         )
         pieces = packet.encode(out, buffers)
-        if self._link.sender.to_entry(routing.plan, self._link.session_id, pieces):
-            self._link.note(header.sequence, PacketEvent.SENT, time.time(), packet.total(pieces))
+        taken = self._noted(header.sequence)
+        self._link.sender.to_entry(routing.plan, self._link.session_id, pieces, taken=taken, later=True)
+
+    def _noted(self, sequence: int) -> Callable[[float, int], None]:
+        """Return what notes that a packet was sent, once its receiver has it."""
+        return lambda at, size: self._link.note(sequence, PacketEvent.SENT, at, size)
 
 
 def addressed(header: Header, target: Target, part: Any) -> Header:

@@ -119,6 +119,25 @@ def pool() -> Iterator[ThreadPoolExecutor]:
         yield threads
 
 
+def test_a_frame_that_was_numbered_and_not_sent_goes_before_newer_ones(make: Make) -> None:
+    """The loop numbers a frame and finds the way blocked: whoever sends next sends that one first."""
+    session = make(window=4)
+    entry, woken = session.entry, list[int]()
+    ticket = entry.admit_at_once()
+    assert ticket is not None
+    frame = entry.number(ticket, (PART, [b"frame"]), (), None)
+    entry.unsent.append(frame)
+    entry.outcomes.call_when_done(frame.sequence, lambda: woken.append(frame.sequence))
+    session.post()
+    sequences = [header.sequence for header in (session.arrived(), session.arrived()) if header is not None]
+    assert sequences == [0, 1]
+    assert not woken
+    session.answer(0)
+    assert woken == [0]
+    entry.outcomes.call_when_done(0, lambda: woken.append(-1))
+    assert woken == [0, -1], "its result is there: called at once"
+
+
 def test_many_clients_at_once_get_each_their_own_result(make: Make, pool: ThreadPoolExecutor) -> None:
     session = make(window=4)
 

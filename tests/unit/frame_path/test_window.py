@@ -49,6 +49,8 @@ class WindowMachine(RuleBasedStateMachine):
     def ask(self) -> Ticket:
         number = self.asked
         self.asked += 1
+        room = len(self.reserved) + len(self.open) < self.size
+        assert self.window.free == (room and not self.waiting and not self.ended), "nobody is passed over"
         ticket = self.window.ask(lambda: self.woken.append(number))
         if self.ended:
             assert ticket.ended
