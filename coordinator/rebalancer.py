@@ -1,7 +1,7 @@
 """Moves running sessions to better places: looks at a few each period, judges, moves at most two at a time.
 
-each period of the leader: heartbeats ▶ Watch per session (broken since, better since) ▶ those due: snapshot without
-their own load ▶ admit() elsewhere ▶ judge() ▶ move in a background thread, under the session's lock ▶ events
+each period of the leader: heartbeats ▶ Watch per session (broken since, better since) ▶ those due, in a background
+thread: snapshot without their own load ▶ admit() elsewhere ▶ judge() ▶ move under the session's lock ▶ events
 """
 
 import logging
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 
 class Rebalancer:
-    """tick() is called by the controller's thread alone; moves run in the placer's threads."""
+    """tick() is called by the controller's thread alone; looks and moves run in the placer's threads."""
 
     def __init__(self, parts: Parts, placer: Placer, decider: Decider) -> None:
         self._parts, self._placer, self._decider = parts, placer, decider
@@ -51,14 +51,15 @@ class Rebalancer:
         self._moving: set[int] = set()
         self._full: dict[int, float] = {}  # node_id -> since when it is overloaded, monotonic s
         self._nodes: frozenset[int] = frozenset()
-        self._lock = threading.Lock()  # of _moving and _moved
+        self._looking = threading.Event()
+        self._lock = threading.Lock()  # of _moving
 
     def tick(self, at: float) -> None:
         """Look at what heartbeats say, and at some sessions for a better place. at: monotonic s."""
         alive = self._parts.registry.alive()
         sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
         self._watches = {i: w for i, w in self._watches.items() if i in sessions}
-        self._moved = {i: m for i, m in self._moved.items() if i in sessions}
+        self._moved = {i: m for i, m in dict(self._moved).items() if i in sessions}
         self._parts.usual.hear(undisturbed(self._parts.registry.status(), sessions), at)
         self._note_nodes(alive, sessions, at)
         reported = entries(alive)
@@ -66,7 +67,10 @@ class Rebalancer:
             entry = reported.get((session_id, session.epoch))
             if entry is not None:
                 self._see(session, entry, at)
-        self._look([s for i, s in sessions.items() if self._due(i, at)], reported, at)
+        due = [(s, self._watch(i, at)) for i, s in sessions.items() if self._due(i, at)]
+        if due and not self._looking.is_set():
+            self._looking.set()
+            self._placer.background.submit(self._guarded_look, due, at)
 
     # --- noticing -------------------------------------------------------------------------------------
 
@@ -107,40 +111,48 @@ class Rebalancer:
 
     # --- looking --------------------------------------------------------------------------------------
 
-    def _look(self, due: list[SessionRecord], reported: Mapping[tuple[int, int], NodeSession], at: float) -> None:
-        due = sorted(
-            due, key=lambda s: (self._watches[s.session_id].fault is None, self._watches[s.session_id].next_look)
-        )
-        due = [s for s in due[:LOOKS] if not self._paused(s, at)]
-        if not due:
+    def _guarded_look(self, due: list[tuple[SessionRecord, Watch]], at: float) -> None:
+        """Look, one look at a time; a thread's outermost frame, so that an algorithm which hangs holds up no repair."""
+        try:
+            self._look(due, at)
+        except DatabaseAway as error:
+            logger.warning("no better places are looked for: %s", error)
+        except Exception:
+            logger.exception("looking for better places failed")
+        finally:
+            self._looking.clear()
+
+    def _look(self, due: list[tuple[SessionRecord, Watch]], at: float) -> None:
+        first = sorted(due, key=lambda d: (d[1].fault is None, d[1].next_look))[:LOOKS]
+        first = [(s, w) for s, w in first if not self._paused(s, w, at)]
+        if not first:
             return
         world, promises = self._decider.snapshot(), {p.session_id: p for p in self._decider.promises()}
-        for session in due:
+        for session, watch in first:
             promise = promises.get(session.session_id)
             if promise is None or not promise.placement.used() <= world.nodes.keys():
                 continue
             others = [p for p in promises.values() if p is not promise]
-            verdict, plan = self._consider(session, promise, others, world, at)
-            watch = self._watches[session.session_id]
+            verdict, plan = self._consider(session, watch, promise, others, world, at)
             watch.looked(at, better=verdict.better)
             logger.info("session %d: %s", session.session_id, verdict.why)
             if verdict.move and plan is not None and len(self._moving) < MOVES:
                 with self._lock:
                     self._moving.add(session.session_id)
-                self._placer.background.submit(self._move, session, plan, verdict.why)
+                self._placer.background.submit(self._move, session, watch, plan, verdict.why)
 
-    def _paused(self, session: SessionRecord, at: float) -> bool:
+    def _paused(self, session: SessionRecord, watch: Watch, at: float) -> bool:
         """Return whether the session moved lately; it is looked at again when the pause is over."""
         pause = pause_s(self._ago(session.session_id))
         if pause > 0:
-            self._watches[session.session_id].next_look = at + min(pause, LOOK_S)
+            watch.next_look = at + min(pause, LOOK_S)
         return pause > 0
 
     def _consider(
-        self, session: SessionRecord, promise: Promise, others: list[Promise], world: Snapshot, at: float
+        self, session: SessionRecord, watch: Watch, promise: Promise, others: list[Promise], world: Snapshot, at: float
     ) -> tuple[Verdict, Planned | None]:
         """Return whether to move, and where to."""
-        watch, priority = self._watches[session.session_id], session.request.priority
+        priority = session.request.priority
         algorithm, request = self._request(session)
         world = without(world, promise)
         here = placement(session)
@@ -204,9 +216,8 @@ class Rebalancer:
 
     # --- moving ---------------------------------------------------------------------------------------
 
-    def _move(self, session: SessionRecord, plan: Planned, why: str) -> None:
+    def _move(self, session: SessionRecord, watch: Watch, plan: Planned, why: str) -> None:
         """Carry the plan out, unless the session has changed meanwhile; a thread's outermost frame."""
-        watch = self._watches.get(session.session_id)
         try:
             with self._parts.locks.hold(session.session_id):
                 current = self._parts.held.get(session.session_id)
@@ -215,12 +226,10 @@ class Rebalancer:
                 logger.warning("session %d moves: %s", session.session_id, why)
                 self._placer.moved(current, plan, REASON + why)
                 self._moved.setdefault(session.session_id, []).append(time.time())
-                if watch is not None:
-                    watch.moved(time.monotonic())
+                watch.moved(time.monotonic())
         except MoveFailed as error:
             logger.warning("session %d stays: %s", session.session_id, error)
-            if watch is not None:
-                watch.failed(time.monotonic())
+            watch.failed(time.monotonic())
         except (DatabaseAway, StaleEpoch) as error:
             logger.warning("session %d stays: %s", session.session_id, error)
         except Exception:
