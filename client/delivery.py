@@ -8,7 +8,7 @@ from itertools import count
 from math import ceil
 from urllib.parse import urljoin
 
-from client.address import Address, Urls
+from client.address import ASK_PERIOD_S, Address, Urls
 from client.connection import Connections, Cut
 from client.errors import GaveUp, Refused, SessionGone
 from client.frames import Frame
@@ -56,15 +56,29 @@ class Delivery:
         """
         deadline = time.monotonic() + self._wishes.patience_s
         for attempt in count():
+            urls = self._address.urls
             outcome = self._attempt(frame, number, deadline, picture=picture, turn=turn if attempt == 0 else None)
             if isinstance(outcome, Result):
                 return outcome
             wait = delay_s(attempt, outcome.retry_after)
             if time.monotonic() + wait > deadline:
                 raise GaveUp(self._sorry(frame, outcome.reason))
-            if self._closed.wait(wait):
+            if self._pause(wait, urls):
                 break
         raise GaveUp("the client was closed")
+
+    def _pause(self, wait_s: float, urls: Urls) -> bool:
+        """Wait, but no longer than until the session is found to be somewhere else; True when the client was closed.
+
+        Raises SessionGone.
+        """
+        until = time.monotonic() + wait_s
+        while (left := until - time.monotonic()) > 0 and self._address.urls == urls:
+            if self._closed.wait(min(left, ASK_PERIOD_S)):
+                return True
+            if left > ASK_PERIOD_S:
+                self._address.renew(urls)
+        return self._closed.is_set()
 
     def close(self) -> None:
         """End deliveries under way: they raise GaveUp."""
