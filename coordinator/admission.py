@@ -2,10 +2,12 @@
 
 Pure. Promises are the bounds of the objectives, predicted with and without the newcomer: only what holds without it
 and breaks with it counts. A node that its known load would fill (1 or more of all cores) counts too, promise or not.
-Order of trying: where promises hold; then other nodes; then the request's other variants; then 507 with what would fit.
+Order of trying: where promises hold; then other nodes; then the request's other variants; then, for a higher priority,
+where those of a lower one are hurt; then 507 with what would fit.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import msgspec
 from msgspec import Struct
@@ -72,7 +74,12 @@ def admit(
     others: variants of the service that were not asked for; a refusal says whether one of them would fit.
     advise: a refusal says what would fit; to find that out takes some dozen decisions.
     """
-    gate = _Gate(decide, Loads(snapshot, promises), priority)
+    loads = Loads(snapshot, promises)
+    gate = _Gate(decide, loads, priority)
+    lowest = min((p.priority for p in loads.promises.values()), default=priority)
+    if lowest < priority and request.rate is not None:
+        with suppress(Unplaceable):
+            return _Gate(decide, loads, lowest).admit(request)  # where nobody is hurt, if there is such a place
     try:
         return gate.admit(request)
     except Refused as refused:

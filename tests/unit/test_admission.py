@@ -115,8 +115,10 @@ def test_a_higher_priority_comes_in_and_says_whom_it_hurts() -> None:
         enter(asked(6.0), snapshot(small(1)), promise(priority=1), priority=1)
 
 
-def test_a_higher_priority_too_takes_the_place_where_nobody_is_hurt_if_it_is_as_good() -> None:
-    admitted = enter(asked(6.0), snapshot(small(1), small(2)), promise(), priority=0)
+def test_a_higher_priority_too_takes_the_place_where_nobody_is_hurt() -> None:
+    times = {(work(LIGHT.topology.handlers[2]), n): Measured(ms=100.0 + 20 * n) for n in (1, 2)}
+    world = snapshot(small(1), small(2), times=times)
+    admitted = enter(asked(6.0), world, promise(), priority=5)
     assert (admitted.decision.placement.used(), admitted.displaced) == ({2}, ())
 
 
