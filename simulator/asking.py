@@ -22,10 +22,12 @@ def objective(held: Held, control: Control) -> Objective:
 def new(held: Held, variants: tuple[Variant, ...], control: Control, seed: int) -> Request:
     """Return what a client asks."""
     wants = objective(held, control)
+    placed = held.clients.placed if held.placement is None and held.refusals == 0 else {}
     return Request(
         service=held.clients.service,
         variants=admissible(variants, wants),
         objective=wants,
+        pins={handler: tuple(nodes) for handler, nodes in placed.items()},
         entry_node=held.entry_node,
         rate=wants.min_fps,
         seed=seed,

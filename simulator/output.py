@@ -45,11 +45,11 @@ def write(folder: Path, results: Sequence[Result]) -> None:
 
 def table(results: Sequence[Result]) -> Table:
     """Return a row per run."""
-    made = Table(title=results[0].scenario if results else None, caption="* wall clock of this machine")
-    for name in ("algorithm", "seed", *SHOWN.values()):
-        made.add_column(name, justify="left" if name == "algorithm" else "right")
+    made = Table(caption="* wall clock of this machine")
+    for name in ("scenario", "algorithm", "seed", *SHOWN.values()):
+        made.add_column(name, justify="left" if name in ("scenario", "algorithm") else "right")
     for result in results:
-        made.add_row(result.algorithm, str(result.seed), *(_figure(name, result) for name in SHOWN))
+        made.add_row(result.scenario, result.algorithm, str(result.seed), *(_figure(name, result) for name in SHOWN))
     return made
 
 

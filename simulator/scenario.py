@@ -126,6 +126,7 @@ class Clients(Part, frozen=True, kw_only=True):
     entry_zone: str | None = None  # clients are there: a session's entry is a node of it, in turn
     priority: int = 0
     algorithm: str | None = None
+    placed: dict[int, list[int]] = {}  # handler -> nodes where it runs when the scenario begins
 
 
 class Fault(Part, frozen=True, kw_only=True):
@@ -224,6 +225,10 @@ def _check_sessions(scenario: Scenario) -> None:
         _known(clients.service, services, f"/sessions/{i}/service", "service")
         if clients.entry_zone is not None:
             _known(clients.entry_zone, zones, f"/sessions/{i}/entry_zone", "zone")
+        count = sum(m.count for m in scenario.nodes)
+        for handler, nodes in clients.placed.items():
+            if not nodes or not all(1 <= n <= count for n in nodes):
+                raise ScenarioError(f"/sessions/{i}/placed/{handler}", f"there are nodes 1 to {count}, not {nodes}")
 
 
 def links_of(way: Way) -> list[tuple[int, int]]:
