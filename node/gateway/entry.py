@@ -200,6 +200,7 @@ class Entry:
             taken = time.time() if timestamp is None else timestamp
             expects = self._always() | frozenset(wanted)
             frame = OpenFrame(self.outcomes.books.take(), taken, time.monotonic(), wanted, key, content, expects)
+            frame.epoch = self.plan.epoch
             self._window.put(ticket, frame)
             self.outcomes.opened(frame.sequence)
             return frame
