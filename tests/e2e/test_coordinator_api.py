@@ -431,9 +431,10 @@ def test_nodes_catalogues_and_the_page(daemon: Daemon, play: Callable[..., Playe
     assert types[13]["nodes"] == [{"node_id": 1, "available": False, "reason": "no model"}]
     assert {"face_recognition", "face_detection"} <= {s["service_name"] for s in get(daemon, "/services")["services"]}
     assert [a["name"] for a in get(daemon, "/algorithms")["algorithms"] if a["default"]] == ["layered_dp"]
-    page = requests.get(daemon.url + "/", timeout=5)
-    assert page.status_code == 200
-    assert "played-1" in page.text
+    assert "/dashboard/app.js" in requests.get(daemon.url + "/", timeout=5).text
+    with requests.get(daemon.url + "/live", stream=True, timeout=5) as feed:
+        lines = (line for line in feed.iter_lines(chunk_size=1) if line.startswith(b"data: "))
+        assert b"played-1" in next(lines)
 
 
 @pytest.mark.parametrize(
