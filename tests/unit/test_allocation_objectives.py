@@ -134,6 +134,17 @@ def test_cheap_nodes_are_taken_when_cost_is_what_counts() -> None:
     assert decision.predicted.cost_per_1000 == pytest.approx(0.36 / 3600 / 4 * 102)
 
 
+def test_thrifty_nodes_are_taken_when_energy_is_what_counts() -> None:
+    """What a node draws above its idle watts counts; where nobody said, 5 W per core."""
+    world = snapshot(node(1, watts_idle=50, watts_busy=90), node(2, watts_idle=100, watts_busy=112), node(3))
+    asked = request(variants=(LIGHT,), objective=Objective(minimize=Minimize.ENERGY))
+    decision = decide(ALGORITHMS["layered_dp"](), asked, world)
+    assert set(decision.placement.nodes.values()) == {(2,)}
+    assert decision.predicted.joules == pytest.approx(12 / 4 / 1000 * 102)
+    unknown = decide(ALGORITHMS["layered_dp"](), asked, snapshot(node(3))).predicted.joules
+    assert unknown == pytest.approx(5 / 1000 * 102)
+
+
 def test_a_cheap_but_slow_placement_gives_way_to_the_latency_bound() -> None:
     detector = LIGHT.topology.handlers[2]
     times = {(work(detector), 1): Measured(ms=100), (work(detector), 2): Measured(ms=500)}
