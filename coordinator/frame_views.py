@@ -4,7 +4,7 @@ from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from coordinator.frame_store import FrameStore
-from coordinator.paging import window
+from coordinator.paging import QUERY, window
 from coordinator.service import Sessions
 from coordinator.traces import FrameTrace, chrome, trace
 from wire.openapi import bodies
@@ -19,13 +19,14 @@ def make(sessions: Sessions, frames: FrameStore) -> Blueprint:
     bp = Blueprint("frames", __name__)
 
     @bp.get("/sessions/<int:session_id>/frames")
+    @bodies(query={"limit": QUERY["limit"] | {"default": 20}})
     def list_frames(session_id: int) -> ResponseReturnValue:
         """Return the latest frames of which nodes have reported, newest first."""
         sessions.get(session_id)
         return encode({"frames": frames.latest(session_id, window(default=20)[1])})
 
     @bp.get("/sessions/<int:session_id>/frames/<int:sequence>")
-    @bodies(gives=FrameTrace)
+    @bodies(gives=FrameTrace, query={"format": {"type": "string", "enum": FORMATS, "default": "json"}})
     def get_frame(session_id: int, sequence: int) -> ResponseReturnValue:
         """Return a frame's path through the handlers; with ?format=chrome for a trace viewer."""
         record = sessions.get(session_id)

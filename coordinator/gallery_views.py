@@ -27,7 +27,7 @@ def _add_reading(bp: Blueprint, galleries: Galleries) -> None:
         return encode({"galleries": galleries.all()})
 
     @bp.get("/galleries/<gallery>")
-    @bodies(gives=GalleryListing)
+    @bodies(gives=GalleryListing, also={304: "still the same"})
     def get_gallery(gallery: str) -> ResponseReturnValue:
         """Return the people of a gallery and their pictures' names and hashes; 304 when the ETag is still that."""
         if request.if_none_match.contains(_etag(galleries.version(gallery))):
@@ -36,6 +36,7 @@ def _add_reading(bp: Blueprint, galleries: Galleries) -> None:
         return _tagged(encode(listing), _etag(version))
 
     @bp.get("/galleries/<gallery>/<label>/<name>")
+    @bodies(media="image/*", also={304: "still the same"})
     def get_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
         """Return a picture as it was enrolled."""
         picture, sha256, kind = galleries.picture(Place(gallery, label, name))
@@ -46,7 +47,7 @@ def _add_reading(bp: Blueprint, galleries: Galleries) -> None:
 
 def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
     @bp.put("/galleries/<gallery>/<label>/<name>")
-    @bodies(gives=Enrolled)
+    @bodies(takes=bytes, takes_media="image/*", gives=Enrolled, also={201: "it is new"})
     def put_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
         """Enrol the largest face of the picture in the body: 201 when it is new, 422 when it shows nobody."""
         if request.mimetype not in UNSAID and not request.mimetype.startswith("image/"):
@@ -57,18 +58,21 @@ def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
         return encode(done), status, {"Location": path_of(gallery, label, name)}
 
     @bp.delete("/galleries/<gallery>")
+    @bodies(status=204)
     def delete_gallery(gallery: str) -> ResponseReturnValue:
         """Remove a gallery; once more changes nothing."""
         galleries.delete(Place(gallery))
         return "", 204
 
     @bp.delete("/galleries/<gallery>/<label>")
+    @bodies(status=204)
     def delete_label(gallery: str, label: str) -> ResponseReturnValue:
         """Remove a person with all pictures; once more changes nothing."""
         galleries.delete(Place(gallery, label))
         return "", 204
 
     @bp.delete("/galleries/<gallery>/<label>/<name>")
+    @bodies(status=204)
     def delete_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
         """Remove a picture; once more changes nothing."""
         galleries.delete(Place(gallery, label, name))

@@ -7,6 +7,11 @@ from wire.web import BadRequest
 MAX_LIMIT = 1000
 MAX_AFTER = 2**63 - 1  # what an id may be in the database
 
+QUERY = {
+    "after": {"type": "integer", "minimum": -1, "maximum": MAX_AFTER, "default": 0},
+    "limit": {"type": "integer", "minimum": 1, "default": 100, "description": f"{MAX_LIMIT} at most are returned"},
+}  # for the API's description
+
 
 def window(default: int = 100) -> tuple[int, int]:
     """Return after and limit of the request, limit *default* when it says none. Raises BadRequest."""

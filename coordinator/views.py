@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from coordinator import present
 from coordinator.node_service import Nodes
-from coordinator.paging import window
+from coordinator.paging import QUERY, window
 from coordinator.placing import Parts
 from coordinator.records import Cordon
 from coordinator.requests import Reallocation
@@ -13,6 +13,8 @@ from coordinator.service import Sessions
 from wire.messages import Heartbeat, HeartbeatAnswer, SessionRequest
 from wire.openapi import bodies
 from wire.web import decode, encode
+
+DRY_RUN = {"dry_run": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"}}
 
 
 def make(parts: Parts, sessions: Sessions, nodes: Nodes) -> Blueprint:
@@ -28,6 +30,7 @@ def make(parts: Parts, sessions: Sessions, nodes: Nodes) -> Blueprint:
 
 def _add_nodes(bp: Blueprint, nodes: Nodes) -> None:
     @bp.get("/nodes")
+    @bodies(query=QUERY)
     def list_nodes() -> ResponseReturnValue:
         """Return all nodes."""
         after, limit = window()
@@ -79,7 +82,7 @@ def _add_catalogues(bp: Blueprint, parts: Parts) -> None:
         return encode(
             {
                 "algorithms": [
-                    {"name": name, "default": name == chosen, "description": (type(one).__doc__ or "").strip()}
+                    {"name": name, "default": name == chosen, "description": (one.__doc__ or "").strip()}
                     for name, one in sorted(parts.algorithms.items())
                 ]
             }
@@ -88,7 +91,7 @@ def _add_catalogues(bp: Blueprint, parts: Parts) -> None:
 
 def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
     @bp.post("/sessions")
-    @bodies(takes=SessionRequest, status=201)
+    @bodies(takes=SessionRequest, status=201, query=DRY_RUN, also={200: "what would be done, with ?dry_run=1"})
     def create() -> ResponseReturnValue:
         """Create a session: place it, prepare its handlers, start it; with ?dry_run=1 only say what would be done."""
         asked = decode(SessionRequest, request.get_data())
@@ -98,6 +101,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
         return encode(sessions.show(record)), 201, {"Location": f"/sessions/{record.session_id}"}
 
     @bp.get("/sessions")
+    @bodies(query=QUERY)
     def list_sessions() -> ResponseReturnValue:
         """Return the sessions that are not deleted."""
         after, limit = window()
@@ -109,6 +113,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
         return encode(sessions.detail(sessions.get(session_id)))
 
     @bp.get("/sessions/<int:session_id>/events")
+    @bodies(query=QUERY)
     def list_events(session_id: int) -> ResponseReturnValue:
         """Return a session's history."""
         after, limit = window()
@@ -127,13 +132,14 @@ def _add_orders(bp: Blueprint, sessions: Sessions) -> None:
         return encode(sessions.show(sessions.stop(session_id)))
 
     @bp.post("/sessions/<int:session_id>/reallocate")
-    @bodies(takes=Reallocation)
+    @bodies(takes=Reallocation, optional=True)
     def reallocate(session_id: int) -> ResponseReturnValue:
         """Place a session anew; only what differs moves."""
         asked = decode(Reallocation, request.get_data() or b"{}")
         return encode(sessions.show(sessions.reallocate(session_id, asked)))
 
     @bp.delete("/sessions/<int:session_id>")
+    @bodies(status=204)
     def delete(session_id: int) -> ResponseReturnValue:
         """Delete a session and free its nodes; once more changes nothing."""
         sessions.delete(session_id)

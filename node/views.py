@@ -19,7 +19,8 @@ from node.sessions import (
     UnknownSession,
 )
 from node.supervision import ChildState
-from wire.messages import SessionPlan
+from wire.messages import NodeSession, SessionPlan
+from wire.openapi import bodies
 from wire.web import Conflict, NotFound, Problem, Unavailable, Unprocessable, create_app, decode, encode
 
 
@@ -93,31 +94,37 @@ def _add_sessions(app: Flask, agent: Agent) -> None:
         return encode({"sessions": agent.sessions()})
 
     @app.get("/sessions/<int:session_id>")
+    @bodies(gives=NodeSession)
     def session(session_id: int) -> Response:
         """Return one session with its handlers and books."""
         return encode(agent.session(session_id))
 
     @app.put("/sessions/<int:session_id>")
+    @bodies(takes=SessionPlan, gives=NodeSession)
     def put(session_id: int) -> Response:
         """Bring the session to the plan in the body; idempotent."""
         return encode(agent.put(session_id, decode(SessionPlan, request.get_data())))
 
     @app.post("/sessions/<int:session_id>/start")
+    @bodies(gives=NodeSession)
     def start(session_id: int) -> Response:
         """Let frames in."""
         return encode(agent.start_session(session_id))
 
     @app.post("/sessions/<int:session_id>/stop")
+    @bodies(gives=NodeSession)
     def stop(session_id: int) -> Response:
         """Let no more frames in."""
         return encode(agent.stop_session(session_id))
 
     @app.post("/sessions/<int:session_id>/handover")
+    @bodies(gives=NodeSession)
     def hand_over(session_id: int) -> Response:
         """Finish what is in flight and take no more frames: another node becomes the entry."""
         return encode(agent.hand_over(session_id))
 
     @app.delete("/sessions/<int:session_id>")
+    @bodies(status=204)
     def delete(session_id: int) -> ResponseReturnValue:
         """End the session; idempotent."""
         agent.delete(session_id)

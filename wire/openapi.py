@@ -2,42 +2,73 @@
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from flask import Flask
+from msgspec import Struct
+from werkzeug.routing import Rule
 
+from wire.problems import MEDIA_TYPE
 from wire.version import version
 
 F = TypeVar("F", bound=Callable[..., Any])
-_BODIES = "_faceservice_bodies"
+_MARK = "_faceservice_bodies"
 _METHODS = ("GET", "PUT", "POST", "DELETE", "PATCH")
+_BINARY: dict[str, Any] = {}  # OpenAPI 3.1: the media type says all
+_CONVERTERS = {"int": {"type": "integer", "minimum": 0}}  # Flask's, of path variables; others are text
+JSON = "application/json"
 
 
-def bodies(*, takes: Any = None, gives: Any = None, status: int = 200) -> Callable[[F], F]:
-    """Decorate a view with the types of its bodies, for the description only."""
+class ProblemDocument(Struct, frozen=True, kw_only=True):
+    """What every refusal says (RFC 9457); some have members of their own beside these."""
 
-    def mark(view: F) -> F:
-        setattr(view, _BODIES, (takes, gives, status))
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    pointer: str | None = None
+
+
+class Mark(Struct, frozen=True, kw_only=True):
+    """What a view's signature does not tell."""
+
+    takes: Any = None  # type of the body; bytes: anything
+    takes_media: str = JSON
+    optional: bool = False  # the body may be left out
+    gives: Any = None  # type of a JSON answer
+    media: str = JSON  # of the answer
+    status: int = 200
+    also: Mapping[int, str] = {}  # other good statuses -> when
+    query: Mapping[str, Mapping[str, Any]] = {}  # parameter -> its JSON schema
+
+
+def bodies(**what: Any) -> Callable[[F], F]:
+    """Decorate a view with the members of Mark, for the description only."""
+    mark = Mark(**what)
+
+    def marked(view: F) -> F:
+        setattr(view, _MARK, mark)
         return view
 
-    return mark
+    return marked
 
 
 def describe(app: Flask) -> dict[str, Any]:
     """Return *app*'s OpenAPI 3.1 document."""
     views = {name: inspect.unwrap(view) for name, view in app.view_functions.items()}
-    marks = {name: getattr(view, _BODIES, (None, None, 200)) for name, view in views.items()}
-    types = [kind for mark in marks.values() for kind in mark[:2] if kind is not None]
+    marks: dict[str, Mark] = {name: getattr(view, _MARK, Mark()) for name, view in views.items()}
+    types = [t for mark in marks.values() for t in (mark.takes, mark.gives) if t not in (None, bytes)]
+    types.append(ProblemDocument)
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(map(id, types), schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for rule in sorted(app.url_map.iter_rules(), key=lambda rule: rule.rule):
         operations = paths.setdefault(re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", r"{\1}", rule.rule), {})
         for method in sorted((rule.methods or set()) & set(_METHODS)):
-            view, mark = views[rule.endpoint], marks[rule.endpoint]
-            operations[method.lower()] = _operation(view, sorted(rule.arguments), mark, schema_of)
+            operations[method.lower()] = _operation(rule, views[rule.endpoint], marks[rule.endpoint], schema_of)
     return {
         "openapi": "3.1.0",
         "info": {"title": app.name, "version": version()},
@@ -49,21 +80,47 @@ def describe(app: Flask) -> dict[str, Any]:
     }
 
 
-def _operation(
-    view: Callable[..., Any], arguments: list[str], mark: tuple[Any, Any, int], schema_of: dict[int, dict[str, Any]]
-) -> dict[str, Any]:
-    takes, gives, status = mark
-    answer: dict[str, Any] = {"description": "done"}
-    if gives is not None:
-        answer["content"] = {"application/json": {"schema": schema_of[id(gives)]}}
+def _operation(rule: Rule, view: Callable[..., Any], mark: Mark, schema_of: Mapping[int, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "summary": (inspect.getdoc(view) or view.__name__).splitlines()[0],
-        "responses": {str(status): answer, "default": {"description": "a problem (RFC 9457)"}},
+        "responses": _responses(mark, schema_of),
     }
-    if arguments:
-        operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in arguments
-        ]
-    if takes is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema_of[id(takes)]}}}
+    parameters = _path_parameters(rule) + [
+        {"name": name, "in": "query", "required": False, "schema": schema} for name, schema in mark.query.items()
+    ]
+    if parameters:
+        operation["parameters"] = parameters
+    if mark.takes is not None:
+        schema = _BINARY if mark.takes is bytes else schema_of[id(mark.takes)]
+        operation["requestBody"] = {
+            "required": not mark.optional,
+            "content": {mark.takes_media: {"schema": schema} if schema else {}},
+        }
     return operation
+
+
+def _path_parameters(rule: Rule) -> list[dict[str, Any]]:
+    kinds = {name: kind for kind, name in re.findall(r"<(?:([^:<>]+):)?([^<>]+)>", rule.rule)}
+    return [
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": _CONVERTERS.get(kinds[name], {"type": "string", "minLength": 1}),
+        }
+        for name in sorted(rule.arguments)
+    ]
+
+
+def _responses(mark: Mark, schema_of: Mapping[int, Any]) -> dict[str, Any]:
+    schema = {"type": "object"} if mark.gives is None else schema_of[id(mark.gives)]
+    content = {mark.media: {"schema": schema} if mark.media == JSON else {}}
+    found = {str(mark.status): _answer("done", mark.status, content)}
+    found |= {str(status): _answer(when, status, content) for status, when in mark.also.items()}
+    problem = {MEDIA_TYPE: {"schema": schema_of[id(ProblemDocument)]}}
+    return found | {"default": {"description": "a problem (RFC 9457)", "content": problem}}
+
+
+def _answer(description: str, status: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    bodiless = status in (204, 304)
+    return {"description": description} if bodiless else {"description": description, "content": content}

@@ -121,6 +121,7 @@ def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
         return encode({"status": "ready"} | shown)
 
     @app.get("/metrics")
+    @openapi.bodies(media="text/plain")
     def show_metrics() -> ResponseReturnValue:
         """Return the daemon's metrics in Prometheus' text format."""
         return Response(metrics.text(), content_type=metrics.CONTENT_TYPE)

@@ -56,6 +56,7 @@ def make(feed: Feed, token: str | None) -> Blueprint:
         return answer
 
     @bp.post("/logout")
+    @bodies(status=204)
     def log_out() -> ResponseReturnValue:
         """Take the cookie back."""
         answer = Response(status=204)
@@ -67,16 +68,19 @@ def make(feed: Feed, token: str | None) -> Blueprint:
 
 def _add_page(bp: Blueprint, feed: Feed) -> None:
     @bp.get("/")
+    @bodies(media="text/html")
     def page() -> ResponseReturnValue:
         """Return the dashboard's page; what it shows comes by the feed."""
         return _file("index.html")
 
     @bp.get("/dashboard/<name>")
+    @bodies(media="text/*")
     def file(name: str) -> ResponseReturnValue:
         """Return a file of the page."""
         return _file(name)
 
     @bp.get("/live")
+    @bodies(media="text/event-stream", query={"session": {"type": "integer", "minimum": 0}})
     def live() -> ResponseReturnValue:
         """Return server-sent events: nodes and sessions, then their changes; with ?session=<id> that one whole."""
         try:
