@@ -195,11 +195,11 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     """POST /nodes/<id>/heartbeat."""
 
     node_id: Id
-    node_name: str
-    boot_id: str
+    node_name: Annotated[str, Meta(max_length=128)]  # the columns' widths: what decodes fits into the database
+    boot_id: Annotated[str, Meta(max_length=64)]
     version: str = ""  # of the product
-    control_url: str
-    data_url: str
+    control_url: Annotated[str, Meta(max_length=512)]
+    data_url: Annotated[str, Meta(max_length=512)]
     zone: str = ""
     labels: list[str] = []
     handlers: list[HandlerAvailability] = []
