@@ -48,8 +48,16 @@ class Nodes:
 
     def all(self) -> list[Json]:
         """Return all nodes, heard or named by a file, by id."""
-        ids = {r.node_id for r in self._parts.registry.records()} | {n.node_id for n in self._parts.catalogue.nodes}
-        return [self.get(node_id) for node_id in sorted(ids)]
+        there: dict[int, list[SessionRecord]] = {}
+        for session in self._parts.held.all():
+            for node_id in session.plan.used():
+                there.setdefault(node_id, []).append(session)
+        registry = self._parts.registry
+        found = {n.node_id: present.silent_node(n) for n in self._parts.catalogue.nodes}
+        for record in registry.records():
+            state = registry.state(record.node_id)
+            found[record.node_id] = present.node(record, state, there.get(record.node_id, []))
+        return [found[node_id] for node_id in sorted(found)]
 
     def get(self, node_id: int) -> Json:
         """Return a node. Raises UnknownNode."""
