@@ -44,7 +44,7 @@ db_path = {folder}/faceservice.sqlite
 
 def add_sessions(folder: Path) -> None:
     """Write SESSIONS running sessions, each on two nodes."""
-    engine = database.connect(DatabaseSettings(db_engine="sqlite", db_path=str(folder / "faceservice.sqlite")))
+    engine = database.connect(DatabaseSettings(db_engine="sqlite", db_path=folder / "faceservice.sqlite"))
     store = Store(engine)
     for n in range(SESSIONS):
         store.add_session(_session(n))
