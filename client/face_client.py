@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
+from os import environ
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
@@ -35,6 +36,7 @@ class FaceClient:
     service: name or id of the service to create a session of; *options* are the members of `POST /sessions`
     (variant, algorithm, objective, pin, params, delivery, window, ...), as `wire.messages.SessionRequest` has them.
     session: instead, an existing session: its id, its URL at the coordinator, or its session URL.
+    coordinator, token: where FACESERVICE_URL and FACESERVICE_TOKEN of the environment say, unless given.
     picture: True asks for the drawn picture of every frame too.
     Raises ClientError (each message says what to do next).
     """
@@ -44,7 +46,7 @@ class FaceClient:
         service: str | int | None = None,
         *,
         session: int | str | None = None,
-        coordinator: str = DEFAULT_COORDINATOR,
+        coordinator: str | None = None,
         token: str | None = None,
         picture: bool = False,
         patience_s: float = 60.0,
@@ -52,7 +54,8 @@ class FaceClient:
     ) -> None:
         if (service is None) == (session is None):
             raise ClientError("give either a service to create a session of, or a session to attach to")
-        self.coordinator = Coordinator(coordinator, token)
+        url = coordinator or environ.get("FACESERVICE_URL") or DEFAULT_COORDINATOR
+        self.coordinator = Coordinator(url, token or environ.get("FACESERVICE_TOKEN") or None)
         self.session: Session | None = None
         self._picture = picture
         self._created = service is not None
