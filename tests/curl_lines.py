@@ -87,7 +87,7 @@ def differences(call: Call, answer: Answer) -> list[str]:
 
 
 def _not_in(said: Any, real: Any, path: str = "") -> Iterator[str]:
-    """Yield where *said* has a member or type that *real* has not; of lists the first items are compared."""
+    """Yield where *said* has a member or type that *real* has not; of lists the first items are compared, null is like anything."""
     if isinstance(said, dict) and isinstance(real, dict):
         for name, value in said.items():
             if name in real:
@@ -99,7 +99,7 @@ def _not_in(said: Any, real: Any, path: str = "") -> Iterator[str]:
             yield f"{path} is empty"
         elif said:
             yield from _not_in(said[0], real[0], f"{path}/0")
-    elif _kind(said) != _kind(real) and real is not None:
+    elif None not in (said, real) and _kind(said) != _kind(real):
         yield f"{path} is {real!r}, not like {said!r}"
 
 
