@@ -259,11 +259,21 @@ class Agent:
             self._must_hold(held)
             held.apply(event)
             self._touch(session_id)
-            self.gateway.send(control.SetState(session_id=session_id, state=held.gateway_state))
+            self._set_gateway(held)
             for slot in held.slots.values():
                 slot.child.send(control.SetRunning(running=held.running))
             logger.info("session %d is %s", session_id, held.state)
             return held.status(self.node_id)
+
+    def _set_gateway(self, held: Held) -> None:
+        """Tell the gateway the state; whoever got our answer may send a frame at once, so wait until it acts by it.
+
+        When it is just dead, its successor is greeted with the state.
+        """
+        held.gateway_acts_by = None
+        if self.gateway.send(control.SetState(session_id=held.session_id, state=held.gateway_state)):
+            with self._attached:
+                self._attached.wait_for(lambda: held.gateway_acts_by == held.gateway_state, ATTACH_S)
 
     def _carry_out(self, held: Held, plan: SessionPlan) -> None:
         broken = [h for h, slot in held.slots.items() if slot.child.state in (ChildState.FAILED, ChildState.ENDED)]
@@ -369,6 +379,13 @@ class Agent:
                 if held is not None:
                     held.not_attached = message.failure
                     held.attached = message.epoch if message.failure is None else None
+                    held.gateway_acts_by = held.gateway_state  # one that was greeted anew has it from there
+                self._attached.notify_all()
+        elif isinstance(message, control.StateSet):
+            with self._attached:
+                held = self._sessions.get(message.session_id)
+                if held is not None:
+                    held.gateway_acts_by = message.state
                 self._attached.notify_all()
         elif isinstance(message, control.HandedOver):
             with self._attached:

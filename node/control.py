@@ -51,7 +51,7 @@ class Attach(Message, frozen=True, kw_only=True, tag="attach"):
 
 
 class SetState(Message, frozen=True, kw_only=True, tag="set_state"):
-    """A session is initialized, running or stopped: frames are taken only while it runs."""
+    """A session is initialized, running or stopped: frames are taken only while it runs. Answered by StateSet."""
 
     session_id: int
     state: str
@@ -117,6 +117,13 @@ class Attached(Message, frozen=True, kw_only=True, tag="attached"):
     failure: str | None = None
 
 
+class StateSet(Message, frozen=True, kw_only=True, tag="state_set"):
+    """The gateway acts by this state from now on."""
+
+    session_id: int
+    state: str
+
+
 class HandedOver(Message, frozen=True, kw_only=True, tag="handed_over"):
     """Answer to HandOver: the entry's last word on its frames."""
 
@@ -164,7 +171,7 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 ToHandler = Configure | SetRunning | Shutdown
 ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | Shutdown
-FromChild = Ready | Failed | Attached | HandedOver | Telemetry | Drained
+FromChild = Ready | Failed | Attached | StateSet | HandedOver | Telemetry | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 to_handler = msgspec.msgpack.Decoder(ToHandler)

@@ -88,6 +88,7 @@ class Held:
     slots: dict[int, HandlerSlot] = field(default_factory=dict)
     stats: control.SessionStats | None = None
     attached: int | None = None  # epoch that the gateway has confirmed
+    gateway_acts_by: str | None = None  # the state that the gateway has confirmed
     not_attached: str | None = None  # why the gateway cannot
     final_books: Books | None = None  # of the entry, once it was handed over
     lock: threading.RLock = field(default_factory=threading.RLock)

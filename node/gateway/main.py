@@ -33,6 +33,7 @@ from node.control import (
     SessionStats,
     SetState,
     Shutdown,
+    StateSet,
     Telemetry,
 )
 from node.gateway.loop import Loop
@@ -136,6 +137,7 @@ class Gateway:
             self._attach(message)
         elif isinstance(message, SetState):
             self.sessions.set_state(message.session_id, message.state)
+            self._say(StateSet(session_id=message.session_id, state=message.state))
         elif isinstance(message, Detach):
             self._entry_ports.close(message.session_id)
             self.sessions.detach(message.session_id)

@@ -72,4 +72,4 @@ def test_history_and_heartbeats_are_blended() -> None:
     handlers = [HandlerStatus(handler_id=2, state="running", service_ms=60.0, frames=10**6)]
     heard = beat(2, sessions=[report(handlers=handlers)])
     world = build(status(heard), {}, [session()], {}, 0.0, known)
-    assert world.times[DETECT, 2] == Measured(ms=40.0, frames=400.0)
+    assert world.times[DETECT, 2] == Measured(ms=52.0, frames=250.0)  # 50 frames at 20 ms, 200 at 60 ms

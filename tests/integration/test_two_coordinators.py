@@ -74,7 +74,7 @@ def test_either_answers_and_what_one_does_the_other_knows(pair: list[Daemon]) ->
     wait_for(lambda: look(leader, number).get("state") == "running", "the leader to know the session")
     requests.post(f"{other.url}/nodes/1/drain", timeout=5).raise_for_status()
     wait_for(lambda: look(other, number)["entry_node"] == 2, "the leader to drain what the other was asked to")
-    assert events(other, number) == ["created", "placed", "started", "moved"]
+    wait_for(lambda: events(other, number) == ["created", "placed", "started", "moved"], "the move to be told")
     requests.delete(f"{other.url}/sessions/{number}", timeout=5).raise_for_status()
     wait_for(lambda: look(leader, number)["state"] == "deleted", "the leader to know the end")
     for node in nodes:
@@ -95,7 +95,7 @@ def test_the_leader_killed_the_other_leads_and_repairs(pair: list[Daemon]) -> No
         "the session to run on the node that is left",
         lambda: look(other, number),
     )
-    assert events(other, number)[-3:] == ["degraded", "moved", "recovered"]
+    wait_for(lambda: events(other, number)[-3:] == ["degraded", "moved", "recovered"], "the move to be told")
     assert kept.states[number] == "running"
     requests.delete(f"{other.url}/sessions/{number}", timeout=5).raise_for_status()
     kept.die()

@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
+from benchmarks.exhaustive import every, figure, instance
 from coordinator.allocation import ALGORITHMS
 from coordinator.allocation.base import Unplaceable
 from coordinator.allocation.feasibility import check
 from tests.unit.test_allocation_algorithms import node, request, snapshot
-from tests.unit.test_allocation_optimal import every, figure, instance
 from wire.messages import Minimize, Objective
 
 SEEDS = 20
