@@ -87,7 +87,7 @@ def differences(call: Call, answer: Answer) -> list[str]:
 
 
 def _not_in(said: Any, real: Any, path: str = "") -> Iterator[str]:
-    """Yield where *said* has a member or type that *real* has not; of lists the first items are compared, null is like anything."""
+    """Yield where *said* has a member or type that *real* has not: of lists in their first items; null is like any."""
     if isinstance(said, dict) and isinstance(real, dict):
         for name, value in said.items():
             if name in real:
