@@ -137,7 +137,7 @@ class Demo:
         if self._keep:
             self._print_how_to_use(daemons, places["coordinator"], session)
             return good
-        good = self._print_rows(daemons) and good
+        good = self._print_rows(daemons, sum(len(result.trace) for result in results)) and good
         coordinator.delete(session.session_id)
         return good
 
@@ -164,13 +164,14 @@ class Demo:
         lines = [(r.name, *(c.get(name) for name in columns)) for r, c in zip(results, cells, strict=True)]
         console.print(table(("photo", *columns), lines, "no trace"))
 
-    def _print_rows(self, daemons: Daemons) -> bool:
-        """Wait until every telemetry table has rows; print their counts; return whether all have some."""
+    def _print_rows(self, daemons: Daemons, steps: int) -> bool:
+        """Wait for the reports of all *steps* of frames; print the tables' counts; return whether all have rows."""
         deadline = time.monotonic() + ROWS_TIMEOUT_S
-        rows = telemetry.counts(self._database)
-        while not all(rows.values()) and time.monotonic() < deadline:
-            daemons.pause()
+        while time.monotonic() < deadline:
             rows = telemetry.counts(self._database)
+            if all(rows.values()) and telemetry.steps_done(self._database) >= steps:
+                break
+            daemons.pause()
         say("\nTelemetry in the database, rows: " + ", ".join(f"{name} {count}" for name, count in rows.items()))
         return all(rows.values())
 
@@ -182,7 +183,7 @@ class Demo:
         say("Who is on a photo; the same as a drawn picture:")
         say(f"  {post} {shlex.quote(session.session_url)}")
         say(f"  {post} -H 'Accept: image/jpeg' -o drawn.jpg {shlex.quote(session.session_url)}")
-        say("Look around:")
+        say(f"Look around: {place.url} in a browser, or")
         say(f"  FACESERVICE_URL={place.url} python3 -m client sessions")
         say(f"Log: {daemons.log}; database: {self._database}")
         say("Stop it:")
