@@ -4,9 +4,10 @@
     Outlet.loan(n) ─▶ Slot (write) ─▶ send()    Inbox.receive(timeout) ─▶ memoryview (no copy)
          publisher + notifier  ───── queue of `depth` slots, bounded ─────▶ subscriber + listener
 
-One inbox per receiver, any number of senders. A full or absent inbox refuses (`send` returns False): nothing is
-dropped in silence, nobody blocks. A view that the receiver holds keeps its slot; all slots of a killed process are
-taken back by `Channel.sweep_dead`. Payload bytes are written once by the sender and read in place.
+One inbox per receiver, any number of senders. A full or absent inbox refuses (`loan` returns None, `send` False):
+nothing is dropped in silence, nobody blocks. A view that the receiver holds keeps its slot; all slots of a killed
+process are taken back by `Channel.sweep_dead`. Payload bytes are written once by the sender and read in place. Whoever
+opens an address after a killed process has an inbox of its own, and senders follow (see `incarnations`).
 """
 
 import contextlib
@@ -15,13 +16,16 @@ import functools
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import iceoryx2 as iox
 
+from node.incarnations import Incarnations, current, new_name
+
 MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
-MAX_RECEIVERS = 2  # the living one, and a dead one not yet swept
+MAX_RECEIVERS = 1  # who follows it has an inbox of its own
 UNANSWERED = 8  # packets that a receiver may hold beside: sent on as they came, and not yet answered
 INITIAL_SLOT = 4096  # bytes; grows by powers of two as frames do
 SHM = Path("/dev/shm")  # noqa: S108 - not a temporary folder: where shared memory lives
@@ -36,25 +40,30 @@ class ChannelError(OSError):
 class Slot:
     """Room in shared memory for one packet: write into `view`, then `send`. Dropping it gives it back."""
 
-    __slots__ = ("_outlet", "_sample", "view")
+    __slots__ = ("_incarnation", "_outlet", "_sample", "view")
 
-    def __init__(self, outlet: "Outlet", sample: Any, size: int) -> None:
+    def __init__(self, outlet: "Outlet", sample: Any, size: int, incarnation: str | None) -> None:
         self._outlet = outlet
         self._sample = sample
+        self._incarnation = incarnation
         self.view: memoryview = _view(sample, size)
 
     def send(self) -> bool:
-        """Hand the packet over. Returns False when the inbox is full or nobody listens."""
+        """Hand the packet over. Returns False when the inbox is full, nobody listens or another has followed."""
         sample, self._sample, self.view = self._sample, None, memoryview(b"")
-        return self._outlet.publish(sample)
+        return self._outlet.publish(sample, self._incarnation)
 
 
 class Outlet:
-    """The sending end of one inbox. Safe to use from several threads."""
+    """The sending end of one address: of the inbox that is there now. Safe to use from several threads."""
 
-    def __init__(self, publisher: Any, notifier: Any, address: str) -> None:
-        self._publisher = publisher
-        self._notifier = notifier
+    def __init__(self, address: str, link: str, enter: Callable[[str], tuple[Any, Any]]) -> None:
+        """link: names the inbox's incarnation; enter: opens (publisher, notifier) of one, may raise ChannelError."""
+        self._link = link
+        self._enter = enter
+        self._incarnation: str | None = None  # that the ports are of
+        self._publisher: Any = None
+        self._notifier: Any = None
         self._lock = threading.Lock()
         self._closed = False
         self.address = address
@@ -63,21 +72,39 @@ class Outlet:
         return f"<Outlet {self.address}>"
 
     def loan(self, size: int) -> Slot | None:
-        """Return room for *size* bytes, or None when every slot is in use or the outlet closed. Raises ChannelError."""
+        """Return room for *size* bytes; None when every slot is in use, nobody receives or the outlet is closed.
+
+        Raises ChannelError.
+        """
         with self._lock:
-            if self._closed:  # the library aborts the process when a deleted port is used
+            if self._closed or not self._follow():  # the library aborts the process when a deleted port is used
                 return None
             try:
-                return Slot(self, self._publisher.loan_slice_uninit(max(1, size)), size)
+                return Slot(self, self._publisher.loan_slice_uninit(max(1, size)), size, self._incarnation)
             except iox.LoanError as error:
                 if "ExceedsMaxLoan" in str(error) or "OutOfMemory" in str(error):
                     return None
                 raise ChannelError(f"cannot loan {size} bytes: {error}") from error
 
-    def publish(self, sample: Any) -> bool:
-        """Send a loaned sample; used by Slot."""
+    def _follow(self) -> bool:
+        """Have ports of the inbox that is there now; returns False when none is."""
+        incarnation = current(self._link)
+        if incarnation is not None and incarnation != self._incarnation:
+            self._leave()
+            self._publisher, self._notifier = self._enter(incarnation)
+            self._incarnation = incarnation
+        return incarnation is not None
+
+    def _leave(self) -> None:
+        if self._incarnation is not None:
+            self._incarnation = None
+            self._publisher.delete()
+            self._notifier.delete()
+
+    def publish(self, sample: Any, incarnation: str | None) -> bool:
+        """Send a sample that was loaned from that *incarnation*; used by Slot."""
         with self._lock:
-            if self._closed:
+            if self._closed or incarnation != self._incarnation:
                 return False
             try:
                 taken = sample.assume_init().send()
@@ -94,19 +121,18 @@ class Outlet:
     def close(self) -> None:
         """Give the ports back; other threads that still use the outlet are refused from now on."""
         with self._lock:
-            if self._closed:
-                return
             self._closed = True
-            self._publisher.delete()
-            self._notifier.delete()
+            self._leave()
 
 
 class Inbox:
     """The receiving end: one thread receives."""
 
-    def __init__(self, subscriber: Any, listener: Any, address: str) -> None:
+    def __init__(self, subscriber: Any, listener: Any, address: str, withdraw: Callable[[], None]) -> None:
+        """withdraw: tells senders that nobody receives here any more."""
         self._subscriber = subscriber
         self._listener = listener
+        self._withdraw = withdraw
         self.address = address
 
     def receive(self, timeout_s: float) -> memoryview | None:
@@ -135,6 +161,7 @@ class Inbox:
 
     def close(self) -> None:
         """Give the ports back."""
+        self._withdraw()
         self._subscriber.delete()
         self._listener.delete()
 
@@ -202,23 +229,34 @@ class Channel:
             self._node: Any = builder.create(iox.ServiceType.Ipc)
         except iox.NodeCreationFailure as error:
             raise ChannelError(f"cannot join {name!r} in {run_path}: {error}") from error
+        self._incarnations = Incarnations(run_path / "channel" / "inboxes")
 
     def inbox(self, address: str, depth: int) -> Inbox:
-        """Open the inbox *address*, which holds *depth* packets, and lets the receiver hold that many and a few."""
+        """Open an inbox, which holds *depth* packets and lets the receiver hold that many and a few.
+
+        From now on senders to *address* send here, and no longer to who received there before.
+        """
+        name = new_name()
         try:
-            frames = self._frames(address, depth).open_or_create()
-            wakes = self._wakes(address).open_or_create()
-            return Inbox(
-                frames.subscriber_builder().buffer_size(depth).create(), wakes.listener_builder().create(), address
-            )
+            frames = self._frames(f"{address}@{name}", depth).open_or_create()
+            wakes = self._wakes(f"{address}@{name}").open_or_create()
+            subscriber = frames.subscriber_builder().buffer_size(depth).create()
+            listener = wakes.listener_builder().create()
+            self._incarnations.announce(address, name)
         except _ERRORS as error:
             raise ChannelError(f"cannot open inbox {address}: {error}") from error
+        return Inbox(subscriber, listener, address, lambda: self._incarnations.withdraw(address, name))
 
     def outlet(self, address: str, depth: int) -> Outlet:
-        """Open a sending end of the inbox *address*; the inbox may come later. Both ends name the same depth."""
+        """Return a sending end of the inbox *address*; the inbox may come later. Both ends name the same depth."""
+        return Outlet(
+            address, self._incarnations.path(address), lambda name: self._enter(address, f"{address}@{name}", depth)
+        )
+
+    def _enter(self, address: str, service: str, depth: int) -> tuple[Any, Any]:
         try:
-            frames = self._frames(address, depth).open_or_create()
-            wakes = self._wakes(address).open_or_create()
+            frames = self._frames(service, depth).open_or_create()
+            wakes = self._wakes(service).open_or_create()
             publisher = (
                 frames.publisher_builder()
                 .initial_max_slice_len(INITIAL_SLOT)
@@ -227,7 +265,7 @@ class Channel:
                 .max_loaned_samples(16)
                 .create()
             )
-            return Outlet(publisher, wakes.notifier_builder().create(), address)
+            return publisher, wakes.notifier_builder().create()
         except _ERRORS as error:
             raise ChannelError(f"cannot open outlet {address}: {error}") from error
 
@@ -240,10 +278,10 @@ class Channel:
         """Leave the channel."""
         self._node = None
 
-    def _frames(self, address: str, depth: int) -> Any:
+    def _frames(self, service: str, depth: int) -> Any:
         """All limits are set: the library's defaults overwrite unread packets and hold two."""
         return (
-            self._node.service_builder(iox.ServiceName.new(address))
+            self._node.service_builder(iox.ServiceName.new(service))
             .publish_subscribe(iox.Slice[ctypes.c_uint8])
             .enable_safe_overflow(False)
             .history_size(0)
@@ -254,9 +292,9 @@ class Channel:
             .max_nodes(MAX_SENDERS + MAX_RECEIVERS)
         )
 
-    def _wakes(self, address: str) -> Any:
+    def _wakes(self, service: str) -> Any:
         return (
-            self._node.service_builder(iox.ServiceName.new(address))
+            self._node.service_builder(iox.ServiceName.new(service))
             .event()
             .max_notifiers(MAX_SENDERS)
             .max_listeners(MAX_RECEIVERS)
@@ -265,6 +303,7 @@ class Channel:
 
 
 _ERRORS = (
+    OSError,
     iox.PublishSubscribeOpenOrCreateError,
     iox.EventOpenOrCreateError,
     iox.PublisherCreateError,
