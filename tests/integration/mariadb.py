@@ -96,7 +96,8 @@ def new_folder(factory: pytest.TempPathFactory) -> Path:
 
 def opened(folder: Path) -> Path:
     """Return *folder*, which the server's user can reach from now on."""
-    for parent in (folder, *list(folder.parents)[:2]):
+    base = factory.getbasetemp()
+    for parent in (folder, base, *(p for p in base.parents if p.name.startswith("pytest-"))):  # pytest made them private
         parent.chmod(parent.stat().st_mode | 0o055)
     if os.geteuid() == 0:
         shutil.chown(folder, "mysql")
