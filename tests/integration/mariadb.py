@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -96,8 +97,9 @@ def new_folder(factory: pytest.TempPathFactory) -> Path:
 
 def opened(folder: Path) -> Path:
     """Return *folder*, which the server's user can reach from now on."""
-    base = factory.getbasetemp()
-    for parent in (folder, base, *(p for p in base.parents if p.name.startswith("pytest-"))):  # pytest made them private
+    shared = Path(tempfile.gettempdir())  # from there on downwards folders are ours, and private
+    above = [p for p in folder.parents if p.is_relative_to(shared) and p != shared]
+    for parent in (folder, *above):
         parent.chmod(parent.stat().st_mode | 0o055)
     if os.geteuid() == 0:
         shutil.chown(folder, "mysql")
