@@ -23,7 +23,10 @@ from client.errors import ClientError
 from client.frames import Frame, Picture, to_frame, to_frames
 from client.ordering import Closed, InOrder, Turnstile
 from client.results import Result
+from wire import structs
 from wire.messages import SessionRequest
+
+structs.learn()  # results are decoded in several threads
 
 DEFAULT_COORDINATOR = "http://127.0.0.1:9002"
 

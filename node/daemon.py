@@ -23,6 +23,7 @@ from node.reporter import ProcessSample, Reporter
 from node.run_folder import NoRoom, RunFolder, check_length, check_shared_memory, default_base
 from node.telemetry_sink import Sink
 from node.views import make_app
+from wire import structs
 from wire.client import ControlClient
 from wire.messages import Heartbeat
 from wire.resources import HandlerTypeSpec, load_handler_types, port_counts
@@ -47,6 +48,7 @@ class CannotStart(Exception):
 
 def run(settings: Settings, node: NodeSettings) -> int:
     """Be node *node* until SIGTERM or SIGINT; return the exit status."""
+    structs.learn()
     specs = load_handler_types(node.handler_type_path)
     with stop_signals() as stopping:
         try:

@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from wire import structs
+
 if TYPE_CHECKING:
     from flask import Flask
 
@@ -88,6 +90,8 @@ def serve(
     there too, before it exits. on_worker_start is given a function that says whether the worker goes on serving: an
     endless answer asks it. *ready_line* is printed once, when the first worker serves.
     """
+
+    structs.learn()  # before the fork, so that all workers have it
 
     def post_worker_init(worker: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the arbiter answers to it

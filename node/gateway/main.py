@@ -44,7 +44,7 @@ from node.gateway.telling import tell
 from node.gateway.views import Views
 from node.recorder import Recorder
 from node.worker.main import leave_soon, settle
-from wire import packet
+from wire import packet, structs
 from wire.graph import GraphError
 from wire.packet import Kind, PacketError
 from wire.serving import CannotBind
@@ -254,6 +254,7 @@ class Gateway:
 
 def run(pipe: Pipe, listener: socket.socket, settings: ChildSettings) -> None:
     """Target of the gateway's process; returns when the agent says so or is gone."""
+    structs.learn()
     settle(settings, pin=False)
     gateway = Gateway(pipe, listener, settings)
     gateway.start()

@@ -30,6 +30,7 @@ from node.routing import Routing
 from node.worker.link import Link
 from node.worker.loop import FrameLoop
 from node.worker.source import SourceLoop
+from wire import structs
 
 log = logging.getLogger(__name__)
 
@@ -188,6 +189,7 @@ def settle(settings: ChildSettings, *, pin: bool) -> None:
 
 def run(pipe: Connection, settings: ChildSettings, spec: HandlerSettings) -> None:
     """Target of a handler's process; returns when the agent says so or is gone."""
+    structs.learn()
     settle(settings, pin=True)
     worker = Worker(pipe, settings, spec)
     try:
