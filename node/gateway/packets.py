@@ -55,7 +55,7 @@ class InputTask(AtOnce):
         """Check the packet, hand it over, answer."""
         target, slot = self._target, self._slot
         held = target.held
-        header = checked(slot.view, held)
+        header = checked(slot.view, held).header
         if header.handler_id == header.port == UNADDRESSED:
             slot, header = readdressed(slot, target)
         if (header.handler_id, header.port) != (target.handler_id, target.port):
@@ -98,10 +98,10 @@ class ReportTask(AtOnce):
 
     def complete(self, connection: Connection, wake: Callable[[], None]) -> bool:
         """Check the packet, tell the entry, answer."""
-        header = checked(self.room, self._target.held)
-        if header.kind is not Kind.RESULT:
-            raise HttpError(422, f"a {header.kind} packet where results belong")
-        self._target.entry.report(packet.decode(self.room))
+        arrived = checked(self.room, self._target.held)
+        if arrived.header.kind is not Kind.RESULT:
+            raise HttpError(422, f"a {arrived.header.kind} packet where results belong")
+        self._target.entry.report(arrived)
         connection.accept()
         return True
 
@@ -116,17 +116,18 @@ def check_packet(request: Request, max_frame: int) -> None:
         raise HttpError(413, f"packet of {request.content_length} bytes", close=True)
 
 
-def checked(data: memoryview, held: Held) -> packet.Header:
-    """Return the header of a whole, well-formed packet of a welcome epoch. Raises HttpError."""
+def checked(data: memoryview, held: Held) -> packet.Packet:
+    """Return a whole, well-formed packet of a welcome epoch. Raises HttpError."""
     try:
-        header = packet.decode(data).header
+        arrived = packet.decode(data)
     except PacketError as error:
         raise HttpError(422, str(error)) from error
+    header = arrived.header
     if header.epoch < held.plan.accept_from:
         raise HttpError(409, f"epoch {header.epoch} is over: from {held.plan.accept_from} on")
     if header.session_id != held.session_id:
         raise HttpError(422, f"a packet of session {header.session_id}")
-    return header
+    return arrived
 
 
 def readdressed(slot: Slot, target: Input) -> tuple[Slot, packet.Header]:
