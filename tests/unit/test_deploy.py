@@ -99,6 +99,37 @@ def test_compose_services_depend_on_what_there_is_and_are_locked_in() -> None:
     assert set(services(DEPLOY / "docker/compose.gpu.yaml")) <= set(found)
 
 
+@pytest.mark.parametrize("files", [COMPOSE[-1:], COMPOSE[::-1]], ids=lambda files: "+".join(f.stem for f in files))
+def test_compose_takes_its_files(files: list[Path], tmp_path: Path) -> None:
+    command = compose_command()
+    if command is None:
+        pytest.skip("no docker compose here")
+    arguments = []
+    for path in files:
+        text = path.read_text()
+        if command == ["docker-compose"]:  # 1.29 knows all of it but the name
+            text = re.sub(r"^name:.*\n", "", text, flags=re.MULTILINE)
+        copy = tmp_path / "deploy/docker" / path.name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+        arguments += ["-f", str(copy)]
+    for secret in re.findall(r"file: \./(\S+)", files[0].read_text()):
+        (tmp_path / "deploy/docker" / secret).touch()
+    done = subprocess.run(
+        [*command, *arguments, "config", "-q"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def compose_command() -> list[str] | None:
+    """Return how compose is called here: as docker's plug-in, or the older program of its own."""
+    if shutil.which("docker") and not subprocess.run(
+        ["docker", "compose", "version"], capture_output=True, timeout=20, check=False
+    ).returncode:
+        return ["docker", "compose"]
+    return ["docker-compose"] if shutil.which("docker-compose") else None
+
+
 def test_a_node_without_a_number_takes_one_from_its_name(tmp_path: Path) -> None:
     """The entry script of the image, with a main.py that only says what it was given."""
     (tmp_path / ".venv/bin").mkdir(parents=True)
