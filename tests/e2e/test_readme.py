@@ -1,4 +1,4 @@
-"""README's lines for a running system run as they stand: each command line of the client, and the program."""
+"""README's lines run as they stand: the client's commands, the program, the three daemons by hand and a photo."""
 
 import re
 import shlex
@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Cluster
-from tests.daemons import ROOT, clean_environ
+from tests.curl_lines import run
+from tests.daemons import ROOT, Daemon, clean_environ, start
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.partition(" #")[0].strip() for line in re.findall(r"^python3 -m client .*$", README, re.MULTILINE)]
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+(BY_HAND,) = re.findall(r"^sudo \./install\.sh.*?(?=^```)", README, re.MULTILINE | re.DOTALL)
 PICTURES = {
     "my-photos/1.jpg": "obama2.jpg",
     "a.jpg": "obama2.jpg",
@@ -71,3 +73,45 @@ def test_every_program_prints_a_line_per_picture(shared_cluster: Cluster, folder
     assert done.returncode == 0, done.stderr
     assert [line.split()[0] for line in done.stdout.splitlines()] == ["a.jpg", "b.jpg"]
     assert "obama" in done.stdout and "biden" in done.stdout
+
+
+def test_the_daemons_by_hand_name_the_people_on_a_photo(tmp_path: Path) -> None:
+    """The block as it is, but for ports, which the kernel chooses, and SQLite in the place of the installed MariaDB."""
+    lines = [line.partition("  #")[0].strip() for line in BY_HAND.splitlines()]
+    configs = [line.split()[2] for line in lines if line.startswith("python3 main.py")]
+    curls = [line for line in lines if line.startswith("curl")]
+    assert (len(configs), len(curls)) == (3, 2)
+    started: dict[str, Daemon] = {}
+    environ = own_place(tmp_path)
+    try:
+        for config in configs:
+            name = Path(config).stem
+            started[name] = start(ROOT / config, tmp_path, environ).wait_ready()
+            environ |= whereabouts(name, started[name])
+        created = run(curls[0].replace("http://127.0.0.1:9002", started["coordinator"].url), {}, tmp_path)
+        assert created.status == 201, created.body
+        named = run(curls[1].replace("SESSION_URL", created.json()["session_url"]), {}, tmp_path)
+        assert named.status == 200
+        assert [box["label"] for box in named.json()["boxes"]] == ["unknown"]  # nobody was enrolled
+        for daemon in reversed(started.values()):
+            daemon.stop()
+    finally:
+        for daemon in started.values():
+            daemon.kill()
+
+
+def own_place(folder: Path) -> dict[str, str]:
+    """Return overrides: any port, and a database and spool in *folder*."""
+    ports = ("COORDINATOR_COORDINATOR", "COLLECTOR_COLLECTOR", "NODE_NODE", "NODE_DATA")
+    return {f"FACESERVICE_{name}_PORT": "0" for name in ports} | {
+        "FACESERVICE_DATABASE_DB_ENGINE": "sqlite",
+        "FACESERVICE_DATABASE_DB_PATH": str(folder / "by-hand.sqlite"),
+        "FACESERVICE_REPORTER_SPOOL_PATH": str(folder / "spool"),
+    }
+
+
+def whereabouts(name: str, daemon: Daemon) -> dict[str, str]:
+    """Return what tells the later daemons where *daemon* is."""
+    if name == "coordinator":
+        return {"FACESERVICE_NODE_COORDINATOR_URL": daemon.url}
+    return {"FACESERVICE_REPORTER_COLLECTOR_PORT": daemon.url.rpartition(":")[2]}
