@@ -220,11 +220,20 @@ class Loop:
                 self._epoll.unregister(self._listener)
                 self._accept_again = time.monotonic() + ACCEPT_PAUSE_S
                 return
-            if len(self._peers) + self._lent >= MAX_CONNECTIONS:
+            if len(self._peers) + self._lent >= MAX_CONNECTIONS and not self._make_room():
                 refuse(sock)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._adopt(Peer(Connection(sock), time.monotonic()))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has asked for nothing for the longest time, dripping or silent; False: none is."""
+        idle = [p for p in self._peers.values() if p.stage in (Stage.HEAD, Stage.SKIP)]
+        longest = min(idle, key=lambda p: (p.stage is Stage.SKIP, p.deadline), default=None)
+        if longest is None:
+            return False
+        self._drop(longest)
+        return True
 
     def _adopt(self, peer: Peer) -> None:
         """Listen to a connection that is new or comes back from a thread."""

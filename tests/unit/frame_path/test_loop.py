@@ -131,6 +131,25 @@ def test_slow_peers_hold_nobody_up(connect: Callable[[], socket.socket]) -> None
         assert answer(sock) == b"slow"
 
 
+def test_whoever_asks_finds_room_though_others_hold_every_place(
+    connect: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longest idle go first, and dripping a head is idling; a connection that is in use stays."""
+    monkeypatch.setattr(loops, "MAX_CONNECTIONS", 8)
+    busy = connect()
+    busy.sendall(head("/echo", 1) + b"0")
+    assert answer(busy) == b"0"
+    others = [connect() for _ in range(7)]
+    others[0].sendall(b"POST /ec")
+    for i in range(20):
+        busy.sendall(head("/echo", 1) + b"1")
+        assert answer(busy) == b"1"
+        others.append(connect())
+        others[-1].sendall(head("/echo", 2) + b"%02d" % i)
+        assert answer(others[-1]) == b"%02d" % i
+    assert others[0].recv(1) == b"", "it was let go"
+
+
 def test_many_requests_in_one_piece_are_answered_in_order(connect: Callable[[], socket.socket]) -> None:
     sock = connect()
     kinds = ["/echo", "/thread", "/refused", "/echo"] * 10
