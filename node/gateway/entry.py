@@ -310,14 +310,20 @@ class Entry:
 
     # --- the end -------------------------------------------------------------------------------------
 
+    @property
+    def moving(self) -> bool:
+        """True while another node becomes the entry and may not be it yet."""
+        return self.leaving and not self._closed
+
     def hand_over(self, patience_s: float) -> Books:
         """Take no more frames, finish those in flight within *patience_s*, return the final books.
 
-        What is still open then is dropped: entry_moved. Kept results can be asked for until the entry is closed.
+        What is still open then is dropped: entry_moved. Kept results can be asked for until the entry is closed. New
+        frames wait at the door: once it is closed they learn at once that the session is elsewhere.
         """
         with self._lock:
             self.leaving, self._left = True, time.monotonic()
-            self._window.end()
+            self._window.pause()
         self.outcomes.wait_until_empty(patience_s)
         with self._lock:
             if not self._closed and self.leaving:
@@ -340,7 +346,7 @@ class Entry:
     def _stay(self) -> None:
         """Take frames again after all. The lock is held."""
         self.leaving = False
-        self._window.ended = False
+        self._window.pause(paused=False)
         self.outcomes.end(over=False)
 
     def close(self, *, remove: bool) -> None:

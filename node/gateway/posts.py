@@ -65,7 +65,7 @@ def post_frame(held: Held, entry: Entry, request: Request, connection: Connectio
 
 def ended(held: Held, entry: Entry) -> HttpError:
     """Return the answer to a frame that this entry takes no more: it moves to another node, or the session is over."""
-    if entry.leaving:
+    if entry.moving:
         return HttpError(503, f"the entry of session {held.session_id} is moving", retry_after=MOVING_S)
     return HttpError(404, f"session {held.session_id} has ended here")
 
@@ -129,6 +129,8 @@ def take(held: Held, entry: Entry, post: Post, length: int, connection: Connecti
     """Bring the frame into the session; returns its sequence. Raises HttpError, Dropped, Ended."""
     ticket = entry.admit(post.patience_s)
     if ticket is None:
+        if entry.moving:
+            raise ended(held, entry)
         raise HttpError(503, f"the window of {held.plan.window} frames is full", retry_after=1.0)
     try:
         if post.media_type == MEDIA_TYPE:

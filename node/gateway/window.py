@@ -64,6 +64,7 @@ class Window:
         self.size = size
         self.delivery = delivery
         self.ended = False
+        self._paused = False
         self._reserved = 0
         self._waiting: deque[Ticket] = deque()
         self.open: dict[int, OpenFrame] = {}
@@ -71,7 +72,7 @@ class Window:
     @property
     def full(self) -> bool:
         """True when a new frame has to wait."""
-        return self._reserved + len(self.open) >= self.size
+        return self._paused or self._reserved + len(self.open) >= self.size
 
     @property
     def free(self) -> bool:
@@ -146,6 +147,11 @@ class Window:
         """Admit those who wait while there is room."""
         while self._waiting and not self.full:
             self._admit(self._waiting.popleft())
+
+    def pause(self, *, paused: bool = True) -> None:
+        """Let nobody in, so that all wait, until this is called with *paused* false."""
+        self._paused = paused
+        self.advance()
 
     def end(self) -> None:
         """Send away all who wait or will ask: the session is over."""

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -97,7 +98,7 @@ def test_a_handler_moves_without_a_frame_that_is_sent_again(session: LiveSession
     assert {s.node_id for r in results for s in r.trace if s.handler_id == 1} == {1, 2}
 
 
-def test_an_entry_that_leaves_answers_repeats_and_sends_others_away(session: LiveSession) -> None:
+def test_an_entry_that_leaves_answers_repeats_and_lets_others_wait(session: LiveSession) -> None:
     data, name = PHOTO.read_bytes(), {"X_Client": "me", "X_Sequence": "1"}
     first = session.post(data, **name).json()
     node = session.look()["entry_node"]
@@ -105,10 +106,15 @@ def test_an_entry_that_leaves_answers_repeats_and_sends_others_away(session: Liv
     final = requests.post(f"{control}/sessions/{session.id}/handover", timeout=30).json()["books"]
     assert (final["frames_in"], final["delivered"], final["in_flight"], final["next_sequence"]) == (1, 1, 0, 1)
     assert session.post(data, **name).json() == first
-    refused = session.post(data)
+    refused = session.post(data, Prefer="wait=0.1")
     assert (refused.status_code, "Retry-After" in refused.headers) == (503, True)
+    assert "moving" in refused.json()["detail"]
     assert requests.post(f"{control}/sessions/999999/handover", timeout=30).status_code == 404
-    move(session, 2)
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(session.attach().post, data)
+        move(session, 2)
+        answer = waiting.result(30)
+    assert answer.status_code == 404, "as soon as the session is elsewhere"
     moved = LiveSession(session.coordinator, session.look())
     assert moved.post(data).json()["sequence"] == 1
     assert session.settled_books(2)["dropped"] == {}

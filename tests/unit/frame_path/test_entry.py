@@ -411,29 +411,41 @@ def test_an_entry_that_moves_finishes_what_is_in_flight(make: Make, pool: Thread
     with pytest.raises(TimeoutError):
         waiting.result(0.2)
     final = pool.submit(session.entry.hand_over, 60.0)
-    with pytest.raises(Ended):
-        waiting.result(PATIENCE_S)
-    with pytest.raises(Ended):
-        session.entry.admit(60.0)
     for frame in frames:
         assert not final.done()
         session.answer(frame.sequence)
     books = final.result(PATIENCE_S)
+    assert session.entry.admit_at_once() is None, "nobody comes in any more"
+    with pytest.raises(TimeoutError):
+        waiting.result(0.2)  # until it is known where the session is
     assert (books.frames_in, books.delivered, books.in_flight, books.dropped, books.next_sequence) == (2, 2, 0, {}, 2)
     assert [r.sequence for r in session.entry.outcomes.stream(-1, 60.0) if r] == [0, 1], "the stream ends"
     assert session.entry.outcomes.known(("me", "1")) == 1
     assert session.entry.hand_over(0.0) == books
+    assert session.entry.moving
+    session.entry.close(remove=True)
+    with pytest.raises(Ended):
+        waiting.result(PATIENCE_S)
+    assert not session.entry.moving, "it has moved"
 
 
-def test_what_a_moving_entry_cannot_finish_is_dropped_and_a_later_plan_takes_it_back(make: Make) -> None:
+def test_what_a_moving_entry_cannot_finish_is_dropped_and_a_later_plan_takes_it_back(
+    make: Make, pool: ThreadPoolExecutor
+) -> None:
     session = make(window=2)
     session.post()
+    under_way = session.entry.admit(PATIENCE_S)
+    assert under_way is not None
     books = session.entry.hand_over(0.1)
     assert (books.in_flight, books.dropped_at) == (0, {"entry": {"entry_moved": 1}})
     with pytest.raises(Ended):
-        session.post()
+        session.entry.open(under_way, (PART, [b"frame"]), (), None)  # the final books do not have it
+    session.entry.release(under_way)
+    waiting = pool.submit(session.post)
+    with pytest.raises(TimeoutError):
+        waiting.result(0.2)
     session.entry.update(plan(window=2, epoch=2))  # the move failed
-    assert session.post().sequence == 1
+    assert waiting.result(PATIENCE_S).sequence == 1
     assert next(session.entry.outcomes.stream(0, 0.01)) is None, "streams go on"
     assert session.balanced()
 
@@ -443,8 +455,7 @@ def test_a_hand_over_that_nobody_comes_back_to_is_off(make: Make, monkeypatch: p
     session = make()
     final = session.entry.hand_over(0.0)
     session.entry.look_after()
-    with pytest.raises(Ended):
-        session.post()
+    assert session.entry.admit(0.0) is None
     monkeypatch.setattr(module, "HAND_OVER_S", 0.0)
     session.entry.look_after()
     assert session.post().sequence == final.next_sequence + module.GAP
