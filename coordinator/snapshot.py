@@ -11,7 +11,8 @@ from wire.messages import Heartbeat, Load
 
 Times = dict[tuple[Work, int], Measured]
 
-ENOUGH, PAST = 200.0, 50.0  # frames, of heartbeats and of history: a node that has become slow is believed soon
+ENOUGH, PAST = 200.0, 50.0  # frames, of heartbeats and of history: a mean of more is worth no more
+PAST_SHARE = 0.25  # of what is heard, that history counts at most: a node that has become slow is believed soon
 FRESH_S = 10.0  # a sys_info row older than that says nothing about now
 
 
@@ -48,7 +49,7 @@ def build(
     usual: Mapping[Work, Measured] | None = None,
 ) -> Snapshot:
     """Return the snapshot: load from fresh samples, else from the heartbeat; service times as handlers report them and
-    as the last minutes' telemetry has them, four to one where both are worth much.
+    as the last minutes' telemetry has them, four to one.
     """
     known = known or Known()
     placed = {s.session_id: s for s in sessions if s.state in PLACED}
@@ -121,11 +122,15 @@ def _measured(nodes: Mapping[int, NodeStatus], placed: Mapping[int, SessionRecor
 
 def _blended(history: Times, heard: Times) -> Times:
     """Return both, each counted as so many frames at most: what is heard now shall not drown, nor drown the rest."""
-    found: dict[tuple[Work, int], list[Measured]] = {}
-    for times, most in ((history, PAST), (heard, ENOUGH)):
-        for key, time in times.items():
-            found.setdefault(key, []).append(Measured(ms=time.ms, frames=min(time.frames, most)))
+    found = {key: [_worth(time, PAST)] for key, time in history.items()}
+    for key, time in heard.items():
+        now = _worth(time, ENOUGH)
+        found[key] = [now, *(_worth(past, PAST_SHARE * now.frames) for past in found.get(key, ()))]
     return {key: mean(times) for key, times in found.items()}
+
+
+def _worth(time: Measured, most: float) -> Measured:
+    return Measured(ms=time.ms, frames=min(time.frames, most))
 
 
 def mean(times: Iterable[Measured]) -> Measured:

@@ -10,10 +10,9 @@ from node.children import Child, Hooks, Job
 from node.launcher import Launcher
 from node.sampler import ProcessSample
 from node.sessions import BadPlan, Event, NotPrepared, transition
+from node.sliding import SlidingMean
 from node.supervision import ChildState
 from wire.messages import Books, HandlerStatus, NodeSession, Running, SessionPlan
-
-MEAN_OVER_S = 5.0  # period of a handler's mean service time
 
 
 class HandlerSlot:
@@ -24,8 +23,7 @@ class HandlerSlot:
         self.frames = 0
         self.service_ms_sum = 0.0
         self.queue_size = 0
-        self._mark = (time.monotonic(), 0, 0.0)  # when, frames, service_ms_sum: where the period began
-        self._mean: float | None = None
+        self._mean = SlidingMean(time.monotonic())  # ms per frame
         self._base = (0, 0.0)  # frames, service_ms_sum of the processes before the present one
         self.child = Child(launcher, job, hooks)
 
@@ -57,11 +55,7 @@ class HandlerSlot:
         self.frames += telemetry.frames
         self.service_ms_sum += telemetry.service_ms
         self.queue_size = telemetry.queue_size
-        since, frames, total = self._mark
-        if time.monotonic() - since >= MEAN_OVER_S or self._mean is None:
-            if self.frames > frames:
-                self._mean = (self.service_ms_sum - total) / (self.frames - frames)
-            self._mark = (time.monotonic(), self.frames, self.service_ms_sum)
+        self._mean.take(time.monotonic(), self.frames, self.service_ms_sum)
 
     def status(self) -> HandlerStatus:
         return HandlerStatus(
@@ -70,7 +64,7 @@ class HandlerSlot:
             pid=self.child.pid,
             restarts=self.child.restarts,
             frames=self.frames,
-            service_ms=self._mean,
+            service_ms=self._mean.value,
             queue_size=self.queue_size,
             reason=self.child.reason,
         )

@@ -73,3 +73,11 @@ def test_history_and_heartbeats_are_blended() -> None:
     heard = beat(2, sessions=[report(handlers=handlers)])
     world = build(status(heard), {}, [session()], {}, 0.0, known)
     assert world.times[DETECT, 2] == Measured(ms=52.0, frames=250.0)  # 50 frames at 20 ms, 200 at 60 ms
+
+
+def test_few_frames_that_are_heard_outweigh_many_of_the_past() -> None:
+    """A node that has become slow is believed as soon at two frames/s as at a hundred."""
+    known = Known(times={(DETECT, 2): Measured(ms=20.0, frames=40.0), (DETECT, 1): Measured(ms=30.0, frames=40.0)})
+    handlers = [HandlerStatus(handler_id=2, state="running", service_ms=60.0, frames=40)]
+    world = build(status(beat(2, sessions=[report(handlers=handlers)])), {}, [session()], {}, 0.0, known)
+    assert world.times == {(DETECT, 2): Measured(ms=52.0, frames=50.0), (DETECT, 1): Measured(ms=30.0, frames=40.0)}
