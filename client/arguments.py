@@ -48,6 +48,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     enroll = commands.add_parser("enroll", parents=[shared], help="make a person known by pictures")
     enroll.add_argument("gallery", metavar="GALLERY", help="its name; `default` is that of services that name none")
     enroll.add_argument("label", metavar="LABEL", help="who it is")
+    enroll.add_argument(
+        "--not", action="store_true", dest="negative", help="the pictures show others who are taken for LABEL"
+    )
     enroll.add_argument("pictures", metavar="PICTURE", nargs="+", type=Path, help="the largest face of each is taken")
     drain = commands.add_parser("drain", parents=[shared], help="move everything away from a node")
     drain.add_argument("node", metavar="NODE", help="its id or name")

@@ -56,7 +56,7 @@ def _command(args: argparse.Namespace, token: str | None) -> int:
     if args.command == "trace":
         return _trace(args, coordinator)
     if args.command == "enroll":
-        done = enroll(coordinator, args.gallery, args.label, args.pictures)
+        done = enroll(coordinator, args.gallery, args.label, args.pictures, negative=args.negative)
         return _show(args, done, tables.enrolled) or int(bool(done["refused"]))
     return _show(args, coordinator.drain(_node_id(coordinator, args.node)), tables.drained)
 

@@ -8,7 +8,7 @@ from msgspec import Struct
 from client.errors import CoordinatorAway, Refused
 from client.frames import Frame
 from wire.client import ControlClient, PeerAway, PeerError
-from wire.galleries import path_of
+from wire.galleries import NOT, path_of
 from wire.messages import SessionRequest
 
 TIMEOUT_S = 10.0
@@ -69,7 +69,11 @@ class Coordinator:
 
     def enroll(self, gallery: str, label: str, picture: Frame) -> dict[str, Any]:
         """Make *label* known in *gallery* by a picture, under the picture's name."""
-        return self._call("upload", path_of(gallery, label, picture.name), picture, timeout_s=ENROLL_TIMEOUT_S)
+        return self._call("put", path_of(gallery, label, picture.name), picture, timeout_s=ENROLL_TIMEOUT_S)
+
+    def refute(self, gallery: str, label: str, picture: Frame) -> dict[str, Any]:
+        """Say that whom *picture* shows is not *label*."""
+        return self._call("post", path_of(gallery, label, NOT), picture, timeout_s=ENROLL_TIMEOUT_S)
 
     def _call(
         self, method: str, path: str, body: Struct | Frame | None = None, timeout_s: float = TIMEOUT_S
@@ -77,7 +81,7 @@ class Coordinator:
         url = self.url + path
         try:
             if isinstance(body, Frame):
-                answer = self._http.upload(url, body.data, body.media_type, timeout=timeout_s)
+                answer = self._http.upload(url, body.data, body.media_type, timeout_s, method.upper())
             elif method == "post":
                 answer = self._http.post(url, body, timeout=timeout_s)
             else:

@@ -1,4 +1,4 @@
-"""`enroll GALLERY LABEL PICTURE...`: make a person known by pictures, each by itself."""
+"""`enroll GALLERY LABEL [--not] PICTURE...`: make a person known by pictures, or tell others from them."""
 
 import math
 from collections.abc import Iterable
@@ -15,17 +15,21 @@ TOO_LARGE = 413
 PICTURE_FAULTS = (TOO_LARGE, 415, 422)  # of this picture: the next one may do
 
 
-def enroll(coordinator: Coordinator, gallery: str, label: str, paths: Iterable[Path]) -> dict[str, Any]:
+def enroll(
+    coordinator: Coordinator, gallery: str, label: str, paths: Iterable[Path], *, negative: bool = False
+) -> dict[str, Any]:
     """Enrol every picture under its file's name and return {"enrolled": [...], "refused": [...]}.
 
-    Raises CoordinatorAway, and Refused for what no other picture would change.
+    negative: the pictures show others who are taken for *label*. Raises CoordinatorAway, and Refused for what no other
+    picture would change.
     """
     enrolled: list[dict[str, Any]] = []
     refused: list[dict[str, Any]] = []
+    send = coordinator.refute if negative else coordinator.enroll
     for path in paths:
         try:
             picture = fitting(read_picture(path))
-            enrolled.append(coordinator.enroll(gallery, label, picture))
+            enrolled.append(send(gallery, label, picture) | {"picture": str(path)})
         except SourceError as error:
             refused.append({"picture": str(path), "reason": str(error)})
         except Refused as error:

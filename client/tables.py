@@ -138,7 +138,7 @@ def galleries(document: Document) -> Iterable[RenderableType]:
 
 def enrolled(document: Document) -> Iterable[RenderableType]:
     """What `enroll` did."""
-    rows = [(e.get("name"), e.get("change"), e.get("label"), e.get("note")) for e in document.get("enrolled", [])]
+    rows = [(e.get("picture"), e.get("change"), e.get("label"), e.get("note")) for e in document.get("enrolled", [])]
     rows += [(r.get("picture"), "refused", None, r.get("reason")) for r in document.get("refused", [])]
     yield table(("picture", "", "label", "note"), rows, "no pictures")
 

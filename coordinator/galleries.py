@@ -4,11 +4,12 @@ import hashlib
 import logging
 from collections.abc import Iterable
 
-from coordinator.gallery_store import GalleryStore, Place, Version
+from coordinator.gallery_store import GalleryStore, NoLabel, Place, Version
 from coordinator.portraits import Portraits
 from wire.galleries import (
     DEFAULT,
     MAX_PICTURE_BYTES,
+    NOT,
     PARAMETER,
     UNKNOWN_GALLERY,
     BadName,
@@ -25,6 +26,8 @@ from wire.web import NotFound, TooLarge, Unprocessable
 
 logger = logging.getLogger(__name__)
 
+NAME_DIGITS = 16  # of a picture's sha256: its name where the sender gives none
+
 
 class UnknownGallery(NotFound):
     slug, title = UNKNOWN_GALLERY, "No such gallery"
@@ -32,6 +35,10 @@ class UnknownGallery(NotFound):
 
 class UnknownPicture(NotFound):
     slug, title = "unknown-picture", "No such picture"
+
+
+class UnknownLabel(NotFound):
+    slug, title = "unknown-label", "No such person in the gallery"
 
 
 class WrongName(Unprocessable):
@@ -62,23 +69,39 @@ class Galleries:
             raise _unknown(gallery)
         return found
 
-    def picture(self, place: Place) -> tuple[bytes, str, str]:
+    def picture(self, place: Place, *, negative: bool = False) -> tuple[bytes, str, str]:
         """Return a picture, its sha256 and its media type. Raises UnknownPicture."""
-        found = self._store.picture(place)
+        found = self._store.picture(place, negative=negative)
         if found is None:
             raise UnknownPicture(f"there is no picture {place.name!r} of {place.label!r} in gallery {place.gallery!r}")
         return *found, media_type(found[0]) or "application/octet-stream"
 
     def put(self, place: Place, picture: bytes) -> Enrolled:
         """Enrol the largest face of *picture*. Raises WrongName, TooLarge, NoPortrait, Unavailable."""
+        if place.name == NOT:
+            raise WrongName(f"no picture is called {NOT!r}: that is where pictures of others go")
+        return self._keep(place, picture, hashlib.sha256(picture).hexdigest(), negative=False)
+
+    def refute(self, gallery: str, label: str, picture: bytes) -> Enrolled:
+        """Keep that the largest face of *picture* is not *label*; its name is made of its bytes.
+
+        Raises UnknownGallery, UnknownLabel, WrongName, TooLarge, NoPortrait, Unavailable.
+        """
+        self.version(gallery)
+        sha256 = hashlib.sha256(picture).hexdigest()
+        return self._keep(Place(gallery, label, sha256[:NAME_DIGITS]), picture, sha256, negative=True)
+
+    def _keep(self, place: Place, picture: bytes, sha256: str, *, negative: bool) -> Enrolled:
         _check(place)
         if len(picture) > MAX_PICTURE_BYTES:
             raise TooLarge(f"a picture has at most {MAX_PICTURE_BYTES} bytes")
         if media_type(picture) is None:
             raise Unprocessable("the body is not a picture of a known kind (JPEG, PNG, WebP, BMP)")
-        sha256 = hashlib.sha256(picture).hexdigest()
         seen = self._portraits.examine(picture)
-        change, version = self._store.put(place, picture, sha256)
+        try:
+            change, version = self._store.put(place, picture, sha256, negative=negative)
+        except NoLabel as error:
+            raise UnknownLabel(f"nobody is enrolled as {place.label!r} in gallery {place.gallery!r}") from error
         logger.info("gallery %s, version %d: %s of %s %s", place.gallery, version, place.name, place.label, change)
         return Enrolled(
             gallery=place.gallery,
@@ -92,10 +115,10 @@ class Galleries:
             note=f"the largest of {seen.faces} faces was taken" if seen.faces > 1 else None,
         )
 
-    def delete(self, place: Place) -> None:
+    def delete(self, place: Place, *, negative: bool = False) -> None:
         """Remove a picture, a label or a gallery; once more changes nothing. Raises WrongName."""
         _check(place)
-        removed = self._store.delete(place)
+        removed = self._store.delete(place, negative=negative)
         logger.info("gallery %s: %d pictures removed", "/".join(n for n in place if n), removed)
 
     def check_used(

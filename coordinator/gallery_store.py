@@ -1,20 +1,21 @@
 """The SQL of galleries. Every change is one transaction that begins by raising the gallery's version.
 
 So writers of one gallery wait for each other, its version never shrinks, and who reads version and pictures together
-reads what belongs together. Raises wire.database.DatabaseAway.
+reads what belongs together. *negative* pictures show others who are taken for the label. Raises
+wire.database.DatabaseAway.
 """
 
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select, update
 
 from wire import tables
 from wire.database import away
 from wire.galleries import GalleryListing, GallerySummary, LabelEntry, PictureEntry
 
-pictures, versions = tables.galleries, tables.gallery_versions
+pictures, negatives, versions = tables.galleries, tables.gallery_negatives, tables.gallery_versions
 
 _NEW = insert(versions).prefix_with("IGNORE", dialect="mysql").prefix_with("OR IGNORE", dialect="sqlite")
 _NEW = _NEW.prefix_with("IGNORE", dialect="mariadb")
@@ -33,6 +34,10 @@ class Version(NamedTuple):
 
     number: int
     updated: float
+
+
+class NoLabel(Exception):
+    """Nobody of that label is enrolled."""
 
 
 class GalleryStore:
@@ -74,50 +79,59 @@ class GalleryStore:
 
         When it changes meanwhile the pictures may be newer than the version: who holds that sees another change.
         """
-        columns = (pictures.c.label, pictures.c.name, pictures.c.sha256, pictures.c.created)
-        query = select(*columns).where(pictures.c.gallery == gallery).order_by(pictures.c.label, pictures.c.name)
         with away(self._engine), self._engine.connect() as connection:
             version = _version(connection, gallery)
             if version is None:
                 return None
-            people: dict[str, list[PictureEntry]] = {}
-            for row in connection.execute(query):
-                entry = PictureEntry(name=row.name, sha256=row.sha256, created=row.created)
-                people.setdefault(row.label, []).append(entry)
-        labels = [LabelEntry(label=label, pictures=entries) for label, entries in people.items()]
+            own, others = _entries(connection, pictures, gallery), _entries(connection, negatives, gallery)
+        labels = [
+            LabelEntry(label=label, pictures=own.get(label, []), negatives=others.get(label, []))
+            for label in sorted({*own, *others})
+        ]
         return GalleryListing(gallery=gallery, version=version.number, labels=labels), version
 
-    def picture(self, place: Place) -> tuple[bytes, str] | None:
+    def picture(self, place: Place, *, negative: bool = False) -> tuple[bytes, str] | None:
         """Return the picture and its sha256, or None."""
-        query = select(pictures.c.picture, pictures.c.sha256).where(*_where(place))
+        table = negatives if negative else pictures
+        query = select(table.c.picture, table.c.sha256).where(*_where(table, place))
         with away(self._engine), self._engine.connect() as connection:
             row = connection.execute(query).one_or_none()
         return None if row is None else (bytes(row.picture), row.sha256)
 
-    def put(self, place: Place, picture: bytes, sha256: str) -> tuple[str, int]:
-        """Keep *picture* there. Return "added", "replaced" or "unchanged", and the gallery's version."""
-        where, row = _where(place), {"picture": picture, "sha256": sha256, "created": time.time()}
+    def put(self, place: Place, picture: bytes, sha256: str, *, negative: bool = False) -> tuple[str, int]:
+        """Keep *picture* there. Return "added", "replaced" or "unchanged", and the gallery's version.
+
+        Raises NoLabel for a negative of somebody who is not enrolled.
+        """
+        table, row = negatives if negative else pictures, {"picture": picture, "sha256": sha256, "created": time.time()}
+        where = _where(table, place)
         self._begin_counting(place.gallery)
         with away(self._engine), self._engine.begin() as connection:
             number = _raise_version(connection, place.gallery, present=1)
-            was = connection.scalar(select(pictures.c.sha256).where(*where))
+            if negative and not connection.scalar(_count(pictures, place._replace(name=None))):
+                raise NoLabel(place.label)  # which rolls back
+            was = connection.scalar(select(table.c.sha256).where(*where))
             if was == sha256:
                 connection.rollback()
                 return "unchanged", number - 1
             if was is not None:
-                connection.execute(update(pictures).where(*where).values(row))
+                connection.execute(update(table).where(*where).values(row))
                 return "replaced", number
-            connection.execute(insert(pictures).values(place._asdict() | row))
+            connection.execute(insert(table).values(place._asdict() | row))
             return "added", number
 
-    def delete(self, place: Place) -> int:
-        """Remove what is there, the gallery itself when *place* names no label. Return how many pictures it was."""
+    def delete(self, place: Place, *, negative: bool = False) -> int:
+        """Remove what is there, the gallery itself when *place* names no label. Return how many pictures it was.
+
+        Negatives go with their label; of one picture *negative* says which kind it is.
+        """
+        concerned = [pictures, negatives] if place.name is None else [negatives if negative else pictures]
         with away(self._engine), self._engine.begin() as connection:
             version = _version(connection, place.gallery)
             if version is None:
                 return 0
             _raise_version(connection, place.gallery, present=int(place.label is not None))
-            removed = connection.execute(delete(pictures).where(*_where(place))).rowcount
+            removed = sum(connection.execute(delete(t).where(*_where(t, place))).rowcount for t in concerned)
             if not removed and place.label is not None:
                 connection.rollback()
             return removed
@@ -130,8 +144,21 @@ class GalleryStore:
                 connection.execute(_NEW.values(gallery=gallery, version=0, present=0, updated=0.0))
 
 
-def _where(place: Place) -> list[ColumnElement[bool]]:
-    return [pictures.c[column] == value for column, value in place._asdict().items() if value is not None]
+def _where(table: Table, place: Place) -> list[ColumnElement[bool]]:
+    return [table.c[column] == value for column, value in place._asdict().items() if value is not None]
+
+
+def _count(table: Table, place: Place) -> Select[int]:
+    return select(func.count()).select_from(table).where(*_where(table, place))
+
+
+def _entries(connection: Connection, table: Table, gallery: str) -> dict[str, list[PictureEntry]]:
+    """Return label -> the pictures of *table*, by name."""
+    query = select(table.c.label, table.c.name, table.c.sha256, table.c.created)
+    found: dict[str, list[PictureEntry]] = {}
+    for row in connection.execute(query.where(table.c.gallery == gallery).order_by(table.c.label, table.c.name)):
+        found.setdefault(row.label, []).append(PictureEntry(name=row.name, sha256=row.sha256, created=row.created))
+    return found
 
 
 def _version(connection: Connection, gallery: str) -> Version | None:

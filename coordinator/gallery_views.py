@@ -5,7 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from coordinator.galleries import Galleries
 from coordinator.gallery_store import Place, Version
-from wire.galleries import MAX_PICTURE_BYTES, Enrolled, GalleryListing, path_of
+from wire.galleries import MAX_PICTURE_BYTES, NOT, Enrolled, GalleryListing, path_of
 from wire.openapi import bodies
 from wire.web import UnsupportedMedia, encode
 
@@ -17,6 +17,7 @@ def make(galleries: Galleries) -> Blueprint:
     bp = Blueprint("galleries", __name__)
     _add_reading(bp, galleries)
     _add_changing(bp, galleries)
+    _add_negatives(bp, galleries)
     return bp
 
 
@@ -39,10 +40,7 @@ def _add_reading(bp: Blueprint, galleries: Galleries) -> None:
     @bodies(media="image/*", also={304: "still the same"})
     def get_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
         """Return a picture as it was enrolled."""
-        picture, sha256, kind = galleries.picture(Place(gallery, label, name))
-        response = _tagged(Response(picture, content_type=kind), sha256)
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        return response.make_conditional(request)
+        return _picture(galleries.picture(Place(gallery, label, name)))
 
 
 def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
@@ -50,12 +48,7 @@ def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
     @bodies(takes=bytes, takes_media="image/*", gives=Enrolled, also={201: "it is new"})
     def put_picture(gallery: str, label: str, name: str) -> ResponseReturnValue:
         """Enrol the largest face of the picture in the body: 201 when it is new, 422 when it shows nobody."""
-        if request.mimetype not in UNSAID and not request.mimetype.startswith("image/"):
-            raise UnsupportedMedia(f"the body is a picture (image/jpeg, image/png, ...), not {request.mimetype}")
-        request.max_content_length = MAX_PICTURE_BYTES
-        done = galleries.put(Place(gallery, label, name), request.get_data())
-        status = 201 if done.change == "added" else 200
-        return encode(done), status, {"Location": path_of(gallery, label, name)}
+        return _kept(galleries.put(Place(gallery, label, name), _body()))
 
     @bp.delete("/galleries/<gallery>")
     @bodies(status=204)
@@ -77,6 +70,48 @@ def _add_changing(bp: Blueprint, galleries: Galleries) -> None:
         """Remove a picture; once more changes nothing."""
         galleries.delete(Place(gallery, label, name))
         return "", 204
+
+
+def _add_negatives(bp: Blueprint, galleries: Galleries) -> None:
+    @bp.post("/galleries/<gallery>/<label>/not")
+    @bodies(takes=bytes, takes_media="image/*", gives=Enrolled, also={201: "it is new"})
+    def post_negative(gallery: str, label: str) -> ResponseReturnValue:
+        """Say that the largest face of the picture in the body is not that person: 201 when it is new."""
+        return _kept(galleries.refute(gallery, label, _body()), NOT)
+
+    @bp.get("/galleries/<gallery>/<label>/not/<name>")
+    @bodies(media="image/*", also={304: "still the same"})
+    def get_negative(gallery: str, label: str, name: str) -> ResponseReturnValue:
+        """Return a picture of somebody who is not that person."""
+        return _picture(galleries.picture(Place(gallery, label, name), negative=True))
+
+    @bp.delete("/galleries/<gallery>/<label>/not/<name>")
+    @bodies(status=204)
+    def delete_negative(gallery: str, label: str, name: str) -> ResponseReturnValue:
+        """Forget a picture of somebody who is not that person; once more changes nothing."""
+        galleries.delete(Place(gallery, label, name), negative=True)
+        return "", 204
+
+
+def _body() -> bytes:
+    """Return the picture of the request. Raises UnsupportedMedia; Flask refuses what is too long."""
+    if request.mimetype not in UNSAID and not request.mimetype.startswith("image/"):
+        raise UnsupportedMedia(f"the body is a picture (image/jpeg, image/png, ...), not {request.mimetype}")
+    request.max_content_length = MAX_PICTURE_BYTES
+    return request.get_data()
+
+
+def _kept(done: Enrolled, *between: str) -> ResponseReturnValue:
+    status = 201 if done.change == "added" else 200
+    return encode(done), status, {"Location": path_of(done.gallery, done.label, *between, done.name)}
+
+
+def _picture(found: tuple[bytes, str, str]) -> Response:
+    picture, sha256, kind = found
+    response = _tagged(Response(picture, content_type=kind), sha256)
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.make_conditional(request)
+    return response
 
 
 def _etag(version: Version) -> str:

@@ -1,6 +1,8 @@
 """The people known by name: a folder of pictures, `<label>/*.jpg`, as vectors of a recognizer's own model.
 
-    folder ──scan (stat only, each 2 s)──▶ changed pictures ──decode, largest HOG face, vector──▶ matrix, labels
+Pictures in `<label>/not` show somebody who is taken for that person and is not.
+
+    folder ──scan (stat only, each 2 s)──▶ changed pictures ──decode, largest HOG face, vector──▶ Known
                                                       ▲   │
                                          cache folder: one .npz per picture and model (never pickle)
 
@@ -22,8 +24,8 @@ from handlers import vector_cache
 from handlers.base import FrameError
 from handlers.detector import shrunk
 from handlers.hog_detect_face import find_faces, frontal_face_detector
-from handlers.mirrored import MARKER
-from handlers.nearest import Nearest
+from handlers.mirrored import MARKER, NOT
+from handlers.naming import Known, Vector
 from handlers.pictures import decode_picture
 from handlers.pixels import scale, to_rgb
 from handlers.types import Image
@@ -37,13 +39,12 @@ MAX_PIXELS = 4_000_000  # of a picture that is enrolled; larger ones are shrunk:
 
 logger = logging.getLogger(__name__)
 Stamp = tuple[int, int]  # mtime in ns, size: a change of either means a changed picture
-Vector = NDArray[np.float64]
 
 
 def scan(folder: Path) -> dict[Path, Stamp]:
-    """Return the pictures of *folder*, `<label>/<name>.jpg|jpeg|png`, in order of their names."""
+    """Return the pictures of *folder*, `<label>/<name>.jpg|jpeg|png` and `<label>/not/<name>...`, by their names."""
     found: dict[Path, Stamp] = {}
-    for path in sorted(folder.glob("*/*")):
+    for path in sorted([*folder.glob("*/*"), *folder.glob(f"*/{NOT}/*")]):
         if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
             try:
                 status = path.stat()
@@ -97,7 +98,7 @@ class Embedder(Protocol):
 
 
 class Gallery:
-    """Known faces. One thread; `refresh` follows the folder, `nearest` answers."""
+    """Known faces. One thread; `refresh` follows the folder, `known` answers."""
 
     def __init__(self, folder: Path | None, cache: Path, embedder: Embedder) -> None:
         self.folder = folder
@@ -111,7 +112,7 @@ class Gallery:
         self._stack()
 
     def __repr__(self) -> str:
-        return f"<Gallery {self.folder} {len(self._labels)} pictures of {len(set(self._labels))} people>"
+        return f"<Gallery {self.folder} {len(self.known.labels)} pictures of {len(set(self.known.labels))} people>"
 
     def refresh(self, budget_s: float = float("inf")) -> None:
         """Follow the folder, at most each RESCAN_S; a refresh that ran out of *budget_s* goes on with the next."""
@@ -131,12 +132,8 @@ class Gallery:
         self._complete, self._marked = taken == len(new), mark
         if stale or new:
             self._stack()
-            logger.info("gallery %s: %d faces of %d people", self.folder, len(self._labels), len(set(self._labels)))
-
-    def nearest(self, vector: Vector) -> tuple[str, float] | None:
-        """Return the label whose picture is nearest to *vector* and the Euclidean distance; None without pictures."""
-        found = self._nearest.find(vector)
-        return None if found is None else (self._labels[found[0]], found[1])
+            labels = self.known.labels
+            logger.info("gallery %s: %d faces of %d people", self.folder, len(labels), len(set(labels)))
 
     def _enrol(self, new: list[Path], stamps: dict[Path, Stamp], until: float) -> int:
         """Compute the vectors of *new* until that time (monotonic), at least one. Return how many were done."""
@@ -174,10 +171,16 @@ class Gallery:
         return self._embedder.describe(Face(picture, face.x, face.y, face.w, face.h))[0]
 
     def _stack(self) -> None:
-        known = sorted(
-            self._known.items(), key=lambda item: item[0]
-        )  # by name: equal distances always give the same label
-        faces = [(path.parent.name, vector) for path, (_, vector) in known if vector is not None]
-        self._labels = [label for label, _ in faces]
-        self._matrix = np.array([vector for _, vector in faces]).reshape(-1, self._embedder.dim)
-        self._nearest = Nearest(self._matrix)
+        faces: list[tuple[str, Vector]] = []
+        negatives: dict[str, list[Vector]] = {}
+        for path, (_, vector) in sorted(self._known.items(), key=lambda item: item[0]):  # equal distances: by name
+            if vector is not None and self._negative(path):
+                negatives.setdefault(path.parent.parent.name, []).append(vector)
+            elif vector is not None:
+                faces.append((path.parent.name, vector))
+        matrix = np.array([vector for _, vector in faces]).reshape(-1, self._embedder.dim)
+        refuted = {label: np.array(vectors) for label, vectors in negatives.items()}
+        self.known = Known([label for label, _ in faces], matrix, refuted)
+
+    def _negative(self, path: Path) -> bool:
+        return path.parent.parent != self.folder

@@ -21,11 +21,14 @@ class Nearest:
         self._squares = squares.astype(np.float32)
         self._longest = float(np.sqrt(squares.max(initial=0.0)))
 
-    def find(self, vector: NDArray[np.float64]) -> tuple[int, float] | None:
-        """Return the first of the rows nearest to *vector*, float64 (dim,), and its Euclidean distance, in double."""
-        if len(self.matrix) == 0:
+    def find(self, vector: NDArray[np.float64], allowed: NDArray[np.bool_] | None = None) -> tuple[int, float] | None:
+        """Return the first of the rows nearest to *vector*, float64 (dim,), and its Euclidean distance, in double.
+
+        allowed: bool (n,), which rows count; None where no row does.
+        """
+        if len(self.matrix) == 0 or (allowed is not None and not allowed.any()):
             return None
-        rows = self.candidates(vector)
+        rows = self.candidates(vector) if allowed is None else np.flatnonzero(allowed)
         distances = np.linalg.norm(self.matrix[rows] - vector, axis=1)  # as face_recognition.face_distance
         best = int(np.argmin(distances))
         return int(rows[best]), float(distances[best])

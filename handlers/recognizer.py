@@ -57,7 +57,8 @@ class Recognizer(Handler[R]):
     def execute(self, boxes: Boxes) -> Boxes:
         """Return *boxes* with names: the nearest known face, or "unknown" when it is farther than `thresh`.
 
-        The distance is that to the nearest face either way, None with an empty gallery. Embedding: float64.
+        A person of whom a "not" picture is nearer is passed over (`handlers.naming`). The distance is that to the
+        face that gave the name, of an unknown one to the nearest face; None with an empty gallery. Embedding: float64.
         Landmarks: (n, 2) in pixels of the frame. Raises FrameError for boxes without a crop.
         """
         self._gallery.refresh(BUDGET_S)
@@ -79,8 +80,8 @@ class Recognizer(Handler[R]):
             vector, points = self.describe(face)
             corner = np.array([face.left, face.top])
             points = None if points is None else (points + corner).astype(points.dtype)
-        label, distance = self._gallery.nearest(vector) or (UNKNOWN, None)
-        label = UNKNOWN if distance is None or distance > self.params.thresh else label
+        label, distance = self._gallery.known.name(vector, self.params.thresh)
+        label = label or UNKNOWN
         return replace(
             box, label=label, distance=distance, crop=None, crop_x=None, crop_y=None, embedding=vector, landmarks=points
         )

@@ -1,4 +1,6 @@
-"""A folder that follows a gallery of the coordinator: `<label>/<sha256>.jpg`, read by recognizers as any other folder.
+"""A folder that follows a gallery of the coordinator, read by recognizers as any other folder.
+
+`<label>/<sha256>.jpg` shows that person, `<label>/not/<sha256>.jpg` somebody else.
 
     listing (304 while nothing changed) ─▶ fetch what is new: hash checked, temporary file, renamed
           ─▶ remove what is gone ─▶ renew the marker file: readers look at all the others only after that
@@ -17,7 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from handlers.mirrored import MARKER
+from handlers.mirrored import MARKER, NOT
 from wire.client import ControlClient, PeerError
 from wire.galleries import UNKNOWN_GALLERY, GalleryListing, check_name, path_of
 
@@ -32,11 +34,21 @@ class Wanted(NamedTuple):
     label: str
     name: str
     sha256: str
+    negative: bool = False  # shows somebody else
 
     @property
     def file(self) -> str:
         """Its place in the folder."""
-        return f"{self.label}/{self.sha256}.jpg"
+        return "/".join([self.label, *self._between, f"{self.sha256}.jpg"])
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """The names that lead to it in the gallery."""
+        return self.label, *self._between, self.name
+
+    @property
+    def _between(self) -> tuple[str, ...]:
+        return (NOT,) if self.negative else ()
 
 
 class Spoilt(Exception):
@@ -46,9 +58,10 @@ class Spoilt(Exception):
 def difference(listing: GalleryListing, have: Iterable[str]) -> tuple[list[Wanted], list[str]]:
     """Return what is to be fetched, and which files of *have* are to be removed. Raises BadName. Pure."""
     wanted = [
-        Wanted(check_name("label", entry.label), picture.name, picture.sha256)
+        Wanted(check_name("label", entry.label), picture.name, picture.sha256, negative)
         for entry in listing.labels
-        for picture in entry.pictures
+        for negative, pictures in ((False, entry.pictures), (True, entry.negatives))
+        for picture in pictures
     ]
     present = set(have)
     missing = {w.file: w for w in wanted if w.file not in present}
@@ -103,11 +116,12 @@ class Mirror:
         return msgspec.json.decode(answer[0], type=GalleryListing), answer[1]
 
     def _files(self) -> list[str]:
-        return [f"{p.parent.name}/{p.name}" for p in self.folder.glob("*/*") if not p.name.startswith(".")]
+        found = [*self.folder.glob("*/*"), *self.folder.glob(f"*/{NOT}/*")]
+        return [str(p.relative_to(self.folder)) for p in found if not p.name.startswith(".") and p.name != NOT]
 
     def _fetch(self, url: str, wanted: Wanted) -> None:
         try:
-            answer = self._client.fetch(url + path_of(self.gallery, wanted.label, wanted.name), timeout=ASK_S)
+            answer = self._client.fetch(url + path_of(self.gallery, *wanted.path), timeout=ASK_S)
         except PeerError as error:
             raise Spoilt(str(error)) from error
         data = answer[0] if answer else b""
@@ -117,7 +131,7 @@ class Mirror:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write all or nothing."""
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
             file.write(data)
         os.replace(file.name, path)
@@ -125,8 +139,9 @@ class Mirror:
     def _remove(self, file: str) -> None:
         path = self.folder / file
         path.unlink(missing_ok=True)
-        if not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        for folder in list(path.parents)[: file.count("/")]:  # up to the label's
+            if not any(folder.iterdir()):
+                folder.rmdir()
 
     def _mark(self) -> None:
         """Tell readers that something has changed."""

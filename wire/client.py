@@ -54,9 +54,9 @@ class ControlClient:
         response = self._answer("GET", url, None, {"If-None-Match": etag} if etag else None, timeout)
         return None if response.status_code == NOT_MODIFIED else (response.content, response.headers.get("ETag"))
 
-    def upload(self, url: str, data: bytes, media_type: str, timeout: float = 5.0) -> bytes:
-        """PUT *data* as it is and return the answer's body. Raises PeerAway, PeerError."""
-        return self._answer("PUT", url, data, {"Content-Type": media_type}, timeout).content
+    def upload(self, url: str, data: bytes, media_type: str, timeout: float = 5.0, method: str = "PUT") -> bytes:
+        """Send *data* as it is and return the answer's body. Raises PeerAway, PeerError."""
+        return self._answer(method, url, data, {"Content-Type": media_type}, timeout).content
 
     def close(self) -> None:
         """Close the connections of the calling thread; those of others close with their thread."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from wire.messages import Body
 
@@ -17,6 +17,7 @@ DEFAULT = "default"  # the gallery of a recognizer that names none, on a node wi
 PARAMETER = "gallery"  # the handler parameter that names one
 UNKNOWN = "unknown"  # what recognizers call a face that they do not know
 UNKNOWN_GALLERY = "unknown-gallery"  # slug of the problem
+NOT = "not"  # in paths, after a label: pictures of others who are taken for that person
 
 MAX_NAME_BYTES = 128  # in UTF-8: fits a column and a file's name
 MAX_PICTURE_BYTES = 8 << 20  # below what database servers take in one packet by default (16 MiB)
@@ -53,6 +54,7 @@ class LabelEntry(Body, frozen=True, kw_only=True):
 
     label: str
     pictures: list[PictureEntry]
+    negatives: list[PictureEntry] = field(name=NOT, default_factory=list)  # show others
 
 
 class GalleryListing(Body, frozen=True, kw_only=True):
@@ -73,7 +75,7 @@ class GallerySummary(Body, frozen=True, kw_only=True):
 
 
 class Enrolled(Body, frozen=True, kw_only=True):
-    """Answer to PUT /galleries/<gallery>/<label>/<name>."""
+    """Answer to PUT /galleries/<gallery>/<label>/<name> and POST /galleries/<gallery>/<label>/not."""
 
     gallery: str
     label: str

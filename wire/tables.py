@@ -177,16 +177,22 @@ leader = Table(
     _required("lease_until", Double()),
 )
 
-galleries = Table(
-    "galleries",
-    metadata,
-    _key("gallery", String(128)),
-    _key("label", String(128)),
-    _key("name", String(128)),
-    _required("sha256", CHAR(64)),
-    _required("picture", LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")),
-    _required("created", Double()),
-)
+
+def _pictures(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        _key("gallery", String(128)),
+        _key("label", String(128)),
+        _key("name", String(128)),
+        _required("sha256", CHAR(64)),
+        _required("picture", LargeBinary().with_variant(LONGBLOB(), "mysql", "mariadb")),
+        _required("created", Double()),
+    )
+
+
+galleries = _pictures("galleries")
+gallery_negatives = _pictures("gallery_negatives")  # of others who are taken for the label and are not
 
 gallery_versions = Table(
     "gallery_versions",

@@ -16,6 +16,7 @@ from tests.conftest import COORDINATOR, DATABASE, NODE, Cluster, StartDaemon, wa
 from tests.daemons import ROOT, clean_environ
 from tests.e2e.live_session import SPLIT, LiveSession
 
+OBAMA2, OBAMA3 = ROOT / "samples/photos/obama2.jpg", ROOT / "samples/photos/obama3.jpg"
 OBAMA, BIDEN = ROOT / "samples/gallery/obama/obama.jpg", ROOT / "samples/gallery/biden/biden.jpg"
 BIDENS, BOTH = ROOT / "samples/photos/biden2.jpg", ROOT / "samples/photos/obama_and_biden.jpg"
 RECOGNIZE = 2  # handler_id
@@ -40,12 +41,16 @@ def staff(shared_cluster: Cluster) -> Iterator[str]:
     assert delete(url, "staff") == 204
 
 
-def wait_for_label(session: LiveSession, label: str, patience_s: float = EFFECTIVE_S) -> None:
-    """Post Biden's photo until he is called *label*."""
+def label_of(session: LiveSession, photo: Path) -> str:
+    (box,) = session.post(photo.read_bytes()).json()["boxes"]
+    return str(box["label"])
+
+
+def wait_for_label(session: LiveSession, label: str, patience_s: float = EFFECTIVE_S, *, photo: Path = BIDENS) -> None:
+    """Post the photo until the one in it is called *label*."""
     deadline, seen = time.monotonic() + patience_s, ""
     while time.monotonic() < deadline:
-        (box,) = session.post(BIDENS.read_bytes()).json()["boxes"]
-        seen = box["label"]
+        seen = label_of(session, photo)
         if seen == label:
             return
         time.sleep(0.1)
@@ -65,6 +70,52 @@ def test_a_running_recognizer_follows_its_gallery(staff: str) -> None:
         wait_for_label(session, "unknown")
     finally:
         session.close()
+
+
+def refute(url: str, label: str, photo: Path) -> requests.Response:
+    jpeg = {"Content-Type": "image/jpeg"}
+    return requests.post(f"{url}/galleries/staff/{label}/not", photo.read_bytes(), headers=jpeg, timeout=30)
+
+
+@pytest.mark.parametrize("variant", ["hog", "yunet_sface"])
+def test_this_is_not_obama(staff: str, variant: str) -> None:
+    """A picture that is called by the wrong name is shown once more with "not": within 5 s it is unknown, other
+    pictures of that person keep their name, and what was said can be taken back."""
+    session = LiveSession.create(
+        staff, "face_recognition", variant=variant, pin=SPLIT, params={RECOGNIZE: {"gallery": "staff"}}
+    )
+    try:
+        assert [label_of(session, OBAMA2), label_of(session, OBAMA3)] == ["obama", "obama"]
+        said = refute(staff, "obama", OBAMA2)
+        assert (said.status_code, said.json()["change"]) == (201, "added")
+        wait_for_label(session, "unknown", photo=OBAMA2)
+        assert label_of(session, OBAMA3) == "obama"
+        assert delete(staff, f"staff/obama/not/{said.json()['name']}") == 204
+        wait_for_label(session, "obama", photo=OBAMA2)
+    finally:
+        session.close()
+
+
+def test_what_is_not_obama_is_listed_once_and_can_be_looked_at(staff: str) -> None:
+    first, again = refute(staff, "obama", OBAMA2), refute(staff, "obama", OBAMA2)
+    assert [(r.status_code, r.json()["change"]) for r in (first, again)] == [(201, "added"), (200, "unchanged")]
+    (entry,) = requests.get(f"{staff}/galleries/staff", timeout=5).json()["labels"]
+    assert ([p["name"] for p in entry["pictures"]], [p["name"] for p in entry["not"]]) == (
+        ["1.jpg"],
+        [first.json()["name"]],
+    )
+    picture = requests.get(staff + first.headers["Location"], timeout=5)
+    assert (picture.content, picture.headers["Content-Type"]) == (OBAMA2.read_bytes(), "image/jpeg")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "slug"),
+    [("staff/nobody", 404, "unknown-label"), ("stuff/obama", 404, "unknown-gallery")],
+)
+def test_nobody_can_be_told_from_who_is_not_enrolled(staff: str, path: str, status: int, slug: str) -> None:
+    jpeg = {"Content-Type": "image/jpeg"}
+    response = requests.post(f"{staff}/galleries/{path}/not", OBAMA2.read_bytes(), headers=jpeg, timeout=30)
+    assert (response.status_code, response.json()["type"]) == (status, f"/problems/{slug}")
 
 
 def test_what_was_enrolled_comes_back(staff: str) -> None:
@@ -141,7 +192,7 @@ def test_a_picture_that_shows_nobody_is_refused(
 
 
 @pytest.mark.parametrize(
-    "path", [".hidden/a/1", "staff/..a/1", "staff/a/%5C", "staff/unknown/1", f"staff/a/{'x' * 129}"]
+    "path", [".hidden/a/1", "staff/..a/1", "staff/a/%5C", "staff/a/not", "staff/unknown/1", f"staff/a/{'x' * 129}"]
 )
 def test_names_that_could_mislead_are_refused(staff: str, path: str) -> None:
     response = put(staff, path, OBAMA)
@@ -207,3 +258,7 @@ def test_the_command_line_enrols_and_lists(staff: str, tmp_path: Path) -> None:
     assert listed.returncode == 0 and "staff" in listed.stdout
     again = client(staff, "enroll", "staff", "biden", str(BIDEN))
     assert again.returncode == 0 and "unchanged" in again.stdout
+    told = client(staff, "enroll", "staff", "biden", "--not", str(OBAMA), "--json")
+    assert (told.returncode, json.loads(told.stdout)["enrolled"][0]["change"]) == (0, "added")
+    entries = requests.get(f"{staff}/galleries/staff", timeout=5).json()["labels"]
+    assert {e["label"]: len(e["not"]) for e in entries} == {"biden": 1, "obama": 0}

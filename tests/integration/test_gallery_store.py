@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from coordinator.gallery_store import GalleryStore, Place
+from coordinator.gallery_store import GalleryStore, NoLabel, Place
 from wire.database import connect, migrate
 from wire.galleries import GallerySummary
 from wire.settings import DatabaseSettings
@@ -62,6 +62,34 @@ def test_a_gallery_made_again_counts_on(store: GalleryStore) -> None:
     assert store.delete(Place("staff")) == 0
     change, version = store.put(BIDEN, b"x", A)
     assert (change, version) == ("added", 3)
+
+
+def test_pictures_of_others_are_kept_apart_and_go_with_their_label(store: GalleryStore) -> None:
+    with pytest.raises(NoLabel):
+        store.put(BIDEN, b"y", B, negative=True)
+    assert store.version("staff") is None, "a refusal makes no gallery"
+    store.put(BIDEN, b"x", A)
+    store.put(OBAMA, b"x", A)
+    with pytest.raises(NoLabel):
+        store.put(Place("staff", "bidén", "1"), b"y", B, negative=True)
+    assert store.put(BIDEN, b"y", B, negative=True) == ("added", 3)
+    assert store.put(BIDEN, b"y", B, negative=True) == ("unchanged", 3)
+    assert [store.picture(BIDEN), store.picture(BIDEN, negative=True)] == [(b"x", A), (b"y", B)]
+    assert others(store) == {"biden": [("1", B)], "obama": []}
+    assert store.delete(OBAMA, negative=True) == 0
+    assert [store.delete(BIDEN), others(store)] == [1, {"biden": [("1", B)], "obama": []}]
+    assert [store.delete(BIDEN, negative=True), others(store)] == [1, {"obama": []}]
+    store.put(OBAMA, b"y", B, negative=True)
+    assert [store.delete(Place("staff", "obama")), others(store)] == [2, {}]
+    store.put(OBAMA, b"x", A)
+    store.put(OBAMA, b"y", B, negative=True)
+    assert [store.delete(Place("staff")), store.picture(OBAMA, negative=True)] == [2, None]
+
+
+def others(store: GalleryStore) -> dict[str, list[tuple[str, str]]]:
+    found = store.listing("staff")
+    assert found is not None
+    return {entry.label: [(p.name, p.sha256) for p in entry.negatives] for entry in found[0].labels}
 
 
 def test_of_many_writers_each_gets_a_version_of_its_own(store: GalleryStore) -> None:

@@ -80,11 +80,13 @@ def sha(data: bytes) -> str:
 
 
 def listing(pictures: Pictures, version: int = 1) -> GalleryListing:
-    people: dict[str, list[PictureEntry]] = {}
+    """Names that begin with "not/" are of pictures that show others."""
+    people: dict[str, LabelEntry] = {}
     for (label, name), data in pictures.items():
-        people.setdefault(label, []).append(PictureEntry(name=name, sha256=sha(data), created=1.0))
-    labels = [LabelEntry(label=label, pictures=entries) for label, entries in people.items()]
-    return GalleryListing(gallery="g", version=version, labels=labels)
+        entry = people.setdefault(label, LabelEntry(label=label, pictures=[]))
+        kept = entry.negatives if name.startswith("not/") else entry.pictures
+        kept.append(PictureEntry(name=name.removeprefix("not/"), sha256=sha(data), created=1.0))
+    return GalleryListing(gallery="g", version=version, labels=list(people.values()))
 
 
 def test_only_what_differs_is_fetched_and_removed() -> None:
@@ -120,8 +122,8 @@ class _Answers(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         own, parts = self.server, [unquote(p) for p in self.path.split("/")[2:]]
         etag = f'"{own.version}"'
-        if len(parts) == 3:
-            data = own.pictures.get((parts[1], parts[2]))
+        if len(parts) >= 3:
+            data = own.pictures.get((parts[1], "/".join(parts[2:])))
             self._answer(200 if data else 404, b"other" if parts[2] in own.spoilt else data or b"{}")
         elif parts[0] != "g":
             self._answer(404, b'{"type": "/problems/unknown-gallery"}')
@@ -154,7 +156,7 @@ def played() -> Iterator[PlayedCoordinator]:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.glob("*/*")}
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.glob("*/*") if p.is_file()}
 
 
 def soon() -> float:
@@ -177,6 +179,25 @@ def test_a_mirror_follows_and_asks_for_nothing_twice(played: PlayedCoordinator, 
     assert files(mirror.folder) == {f"a/{sha(b'y')}.jpg": b"y", f"a/{sha(b'z')}.jpg": b"z"}
     assert not (mirror.folder / "joe b").exists()
     assert (mirror.folder / MARKER).read_bytes() != mark
+
+
+def test_pictures_of_others_come_and_go_too(played: PlayedCoordinator, tmp_path: Path) -> None:
+    """Also the same picture on both sides, and where only others are left."""
+    mirror = Mirror("g", tmp_path / "m", ControlClient())
+    x, y = sha(b"x"), sha(b"y")
+    played.change({("a", "1"): b"x", ("a", "not/1"): b"x", ("a", "not/2"): b"y", ("not", "1"): b"y"})
+    assert mirror.refresh(played.url, soon())
+    shown = {f"a/{x}.jpg": b"x", f"not/{y}.jpg": b"y"}
+    assert files(mirror.folder) == shown
+    assert {p.name for p in (mirror.folder / "a/not").iterdir()} == {f"{x}.jpg", f"{y}.jpg"}
+    before = len(played.asked)
+    played.change({("a", "not/2"): b"y"})
+    assert mirror.refresh(played.url, soon())
+    assert len(played.asked) == before + 1, "nothing is fetched again"
+    assert [str(p.relative_to(mirror.folder)) for p in mirror.folder.rglob("*.jpg")] == [f"a/not/{y}.jpg"]
+    played.change({})
+    assert mirror.refresh(played.url, soon())
+    assert not (mirror.folder / "a").exists()
 
 
 def test_a_picture_that_is_another_than_was_told_is_not_taken(played: PlayedCoordinator, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from handlers import gallery as module
 from handlers import vector_cache
 from handlers.dlib_face import FaceEmbedder, Predictor
 from handlers.gallery import Gallery
+from handlers.naming import Vector
 from tests.handler_support import SAMPLES
 
 OBAMA, BIDEN = SAMPLES / "gallery/obama/obama.jpg", SAMPLES / "gallery/biden/biden.jpg"
@@ -40,7 +41,7 @@ def add(picture: Path, target: Path) -> None:
 
 
 def labels(gallery: Gallery) -> list[str]:
-    return gallery._labels
+    return gallery.known.labels
 
 
 def test_people_come_and_go_while_it_runs(folder: Path, tmp_path: Path, embedder: FaceEmbedder) -> None:
@@ -53,20 +54,43 @@ def test_people_come_and_go_while_it_runs(folder: Path, tmp_path: Path, embedder
     shutil.rmtree(folder / "obama")
     gallery.refresh()
     assert labels(gallery) == ["biden"]
-    vector = np.load(next((tmp_path / "cache").glob("*.npz")), allow_pickle=False)["vector"]
-    assert gallery.nearest(vector) is not None
+    vector = gallery.known.matrix[0]
+    assert gallery.known.name(vector, 0.6) == ("biden", 0.0)
     shutil.rmtree(folder)
     gallery.refresh()
-    assert gallery.nearest(vector) is None
+    assert gallery.known.name(vector, 0.6) == (None, None)
+
+
+def test_who_a_person_is_not_lies_in_a_folder_of_its_own(folder: Path, tmp_path: Path, embedder: FaceEmbedder) -> None:
+    gallery = Gallery(folder, tmp_path / "cache", embedder)
+    gallery.refresh()
+    add(BIDEN, folder / "obama/not/1.jpg")
+    gallery.refresh()
+    assert labels(gallery) == ["obama"], "a picture of somebody else names nobody"
+    assert gallery.known.name(gallery.known.matrix[0], 2.0) == ("obama", 0.0)
+    biden = vector_of(BIDEN, embedder, tmp_path)
+    label, distance = gallery.known.name(biden, 2.0)
+    assert label is None and distance is not None and 0.6 < distance < 2.0
+    shutil.rmtree(folder / "obama/not")
+    gallery.refresh()
+    assert gallery.known.name(biden, 2.0)[0] == "obama"
+
+
+def vector_of(picture: Path, embedder: FaceEmbedder, tmp_path: Path) -> Vector:
+    add(picture, tmp_path / "alone/x/1.jpg")
+    alone = Gallery(tmp_path / "alone", tmp_path / "cache", embedder)
+    alone.refresh()
+    vector: Vector = alone.known.matrix[0]
+    return vector
 
 
 def test_a_replaced_picture_is_another_person(folder: Path, tmp_path: Path, embedder: FaceEmbedder) -> None:
     gallery = Gallery(folder, tmp_path / "cache", embedder)
     gallery.refresh()
-    before = gallery._matrix.copy()
+    before = gallery.known.matrix.copy()
     add(BIDEN, folder / "obama/1.jpg")
     gallery.refresh()
-    assert np.linalg.norm(gallery._matrix - before) > 0.6
+    assert np.linalg.norm(gallery.known.matrix - before) > 0.6
 
 
 def test_broken_pictures_and_those_without_faces_are_named_once_and_skipped(
@@ -94,7 +118,7 @@ def test_the_cache_spares_the_computation_and_holds_no_pickle(
     second = Gallery(folder, tmp_path / "cache", embedder)
     monkeypatch.setattr(second, "_compute", lambda data: pytest.fail("computed again"))
     second.refresh()
-    assert (second._matrix == first._matrix).all()
+    assert (second.known.matrix == first.known.matrix).all()
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04garbage"])
