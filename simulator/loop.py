@@ -10,11 +10,12 @@ Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]  # when (s), ser
 class Loop:
     """Events as plain tuples in one heap: about a microsecond each."""
 
-    __slots__ = ("_heap", "_serial", "events", "now")
+    __slots__ = ("_heap", "_serial", "events", "now", "stale")
 
     def __init__(self) -> None:
         self.now = 0.0  # s
         self.events = 0  # that have happened
+        self.stale = 0  # of them those that meant nothing any more
         self._serial = 0
         self._heap: list[Event] = []
 

@@ -40,13 +40,15 @@ class Node:
         self._serial = 0
         self._ticket = 0  # of the ending that is awaited; older ones are stale
         self._due = NEVER
+        self._ending = False  # a piece of work ends now: what that begins is looked at once it is through
 
     def begin(self, worker: Worker, work_s: float) -> None:
         """Compute *work_s* seconds of a core at speed 1 for *worker*, then call its computed()."""
         self.settle()
         self._serial += 1
         heappush(self._heap, (self._virtual + work_s, self._serial, worker))
-        self._await()
+        if not self._ending:
+            self._await()
 
     def settle(self) -> None:
         """Bring the accounts up to now."""
@@ -95,12 +97,13 @@ class Node:
 
     def _end(self, ticket: int) -> None:
         if ticket != self._ticket:
+            self._loop.stale += 1
             return
         self.settle()
-        self._due = NEVER
-        worker = heappop(self._heap)[2]
+        self._due, self._ending = NEVER, True
+        heappop(self._heap)[2].computed()
+        self._ending = False
         self._await()
-        worker.computed()
 
 
 Item = tuple[int, Any]  # sequence of the frame, the plan that it follows

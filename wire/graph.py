@@ -104,6 +104,15 @@ class Topology:
         return next((i for i in range(self.inputs(self.entry)) if i not in connected), 0)
 
     @cached_property
+    def always(self) -> tuple[int, ...]:
+        """The handlers, in order, that every frame passes: those that lead to an exit not on demand."""
+        needed = {e.handler_id for e in self.exits if not e.on_demand}
+        for handler in reversed(self.order):
+            if any(k.target_handler in needed for k in self.links_from(handler)):
+                needed.add(handler)
+        return tuple(h for h in self.order if h in needed)
+
+    @cached_property
     def exits(self) -> list[ResultSpec]:
         """Outputs that make the result: those named in `results` and the unconnected ones, without repeats.
 

@@ -250,9 +250,4 @@ class Evaluator:
 
 def always_run(variant: Variant) -> list[int]:
     """Return the handlers, in order, that every frame passes: those that lead to an exit not on demand."""
-    topology = variant.topology
-    needed = {e.handler_id for e in topology.exits if not e.on_demand}
-    for handler in reversed(topology.order):
-        if any(k.target_handler in needed for k in topology.links_from(handler)):
-            needed.add(handler)
-    return [h for h in topology.order if h in needed]
+    return list(variant.topology.always)

@@ -59,18 +59,21 @@ class Loads:
         self.snapshot = snapshot
         self.promises = {p.session_id: p for p in promises}
         self._nodes = model(snapshot).nodes
-        self.kept = {i: cores(p.variant, p.placement, p.rate, snapshot) for i, p in self.promises.items()}
-        measured = np.zeros(len(self._nodes))
-        for promise in self.promises.values():
-            self._add(measured, cores(promise.variant, promise.placement, promise.fps or 0.0, snapshot))
+        self.kept: dict[int, dict[int, float]] = {}
+        self._sum, measured = np.zeros(len(self._nodes)), np.zeros(len(self._nodes))
+        for session_id, promise in self.promises.items():
+            each = cores(promise.variant, promise.placement, 1.0, snapshot) if promise.rate > 0 else {}
+            self.kept[session_id] = {n: promise.rate * count for n, count in each.items()}
+            self._add(self._sum, self.kept[session_id])
+            self._add(measured, each, promise.fps or 0.0)
         self._background: Floats = np.maximum(0.0, self._nodes.utilisation * self._nodes.cpus - measured)
 
     def utilisation(self, without: Collection[int] = (), more: Cores | None = None) -> Floats:
         """Return each node's load (0-1, and above when more is kept than there is); *without*: sessions left out."""
-        busy = self._background.copy()
-        for session_id, kept in self.kept.items():
-            if session_id not in without:
-                self._add(busy, kept)
+        kept = self._sum.copy()
+        for session_id in without:
+            self._add(kept, self.kept.get(session_id, {}), -1.0)
+        busy = self._background + np.maximum(0.0, kept)  # what was taken away leaves no rounding below nothing
         self._add(busy, more or {})
         return busy / self._nodes.cpus
 
@@ -82,10 +85,10 @@ class Loads:
         """Return one node's part of what utilisation() gave."""
         return float(utilisation[self._nodes.index[node_id]])
 
-    def _add(self, busy: Floats, more: Cores) -> None:
+    def _add(self, busy: Floats, more: Cores, times: float = 1.0) -> None:
         for node_id, count in more.items():
             if node_id in self._nodes.index:
-                busy[self._nodes.index[node_id]] += count
+                busy[self._nodes.index[node_id]] += times * count
 
 
 def without(snapshot: Snapshot, promise: Promise) -> Snapshot:
