@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from coordinator.allocation.arrays import Bools, Floats, Ints, Nodes
+from coordinator.allocation.links import FAR
 
 SMALL = 128  # so many nodes are all looked at
 LINKED = 64  # of those with measured links so many, the fastest
 KEPT = 8  # of a handler's nodes so many in any case, the fastest
-FAR = 1e12  # ms: not possible
 
 
 def reduce(

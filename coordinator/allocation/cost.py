@@ -17,6 +17,7 @@ from coordinator.allocation.base import Request, Snapshot, Variant, Work, work
 from coordinator.allocation.links import INPUT, LinkCosts, Load, load_of, result_load
 from coordinator.allocation.queueing import USUAL_LOAD, core_stretch, queue_ms
 from coordinator.allocation.service_times import ServiceTimes
+from coordinator.allocation.shape import shape
 
 LEAST_FREE = 0.05  # share of a core that the scheduler gives a newcomer on a node that is full
 
@@ -132,19 +133,17 @@ class Evaluator:
         self.model, self.rate = model(snapshot), request.rate
         self._last: tuple[object, Outcome] | None = None
         topology = self.topology = variant.topology
+        self.shape = shape(topology)
         self.order, self.entry = topology.order, topology.entry
-        self.needed = always_run(variant)
-        self.always = frozenset(self.needed)
+        self.needed, self.always = self.shape.needed, self.shape.always
         self.costs = {h: self.model.handler(work(topology.handlers[h])) for h in self.order}
         self.into = {
-            h: [(k.source_handler, load_of(variant, k, snapshot)) for k in topology.links_to(h)] for h in self.order
+            h: [(k.source_handler, load_of(variant, k, snapshot)) for k in links]
+            for h, links in self.shape.into.items()
         }
+        self.loads = {(source, h): load for h, loads in self.into.items() for source, load in loads}
         self.input = None if topology.has_source else INPUT
-        self.exits = [
-            (e.handler_id, result_load(variant, e.handler_id, e.output, snapshot))
-            for e in topology.exits
-            if not e.on_demand
-        ]
+        self.exits = [(e.handler_id, result_load(variant, e.handler_id, e.output, snapshot)) for e in self.shape.exits]
 
     def evaluate(self, nodes: Assignment, entry: int) -> Outcome:
         """Return what the assignment gives. entry: index of the node whose gateway takes the frames."""

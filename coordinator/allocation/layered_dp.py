@@ -9,8 +9,9 @@ import numpy as np
 
 from coordinator.allocation.arrays import Floats, Ints
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot
-from coordinator.allocation.candidates import FAR, reduce
+from coordinator.allocation.candidates import reduce
 from coordinator.allocation.improve import Pools, improve
+from coordinator.allocation.links import FAR
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.paths import Paths
 from coordinator.allocation.search import Chosen, Search
@@ -25,10 +26,9 @@ KEPT = 15  # beginnings kept beside the newest: a service's variants
 
 
 class Beginning(NamedTuple):
-    """The shortest path, memory and crowding left out. bound: no placement has a lower latency, ms."""
+    """Paths over the nodes worth looking at. bound: no placement has a lower latency, ms."""
 
     paths: Paths
-    nodes: Chosen
     bound: float
 
 
@@ -63,9 +63,9 @@ def _begun(request: Request, snapshot: Snapshot, current: Placement | None) -> B
 
 
 def begin(search: Search) -> Beginning:
-    """Return the shortest path over the nodes worth looking at."""
+    """Return the paths over the nodes worth looking at."""
     paths = Paths(search, _candidates(search))
-    return Beginning(paths, *paths.best())
+    return Beginning(paths, paths.floor())
 
 
 def solve(search: Search) -> Chosen:
@@ -75,40 +75,40 @@ def solve(search: Search) -> Chosen:
 
 def solved(begun: Beginning) -> Chosen:
     """Return the best placement found, from the shortest path on."""
-    paths, first, bound = begun
+    paths, bound = begun
     search = paths.search
     ranks: list[tuple[Rank, Chosen]] = []
-    for nodes in _first_looks(paths, first):
+    for nodes in _first_looks(paths):
         ranks.append((search.rank(nodes), nodes))
         if _proven(search, ranks[-1][0], bound):
             return nodes
     paths = _narrowed(paths, [rank for rank, _ in ranks])
-    shortest, bound = _fitting(paths, first, bound)
+    shortest, bound = _fitting(paths)
     ranks.append((search.rank(shortest), shortest))
     if _proven(search, ranks[-1][0], bound):
         return shortest
     return _mended(paths, min(ranks, key=lambda r: r[0])[1], bound, ranks)
 
 
-def _first_looks(paths: Paths, shortest: Chosen) -> Iterator[Chosen]:
+def _first_looks(paths: Paths) -> Iterator[Chosen]:
     """Yield what is mostly the best already."""
-    yield _completed(paths, shortest)
+    yield _completed(paths, paths.first())
     yield _together(paths)
-    if len(paths.search.nodes) >= MANY and not paths.search.request.replicas:
-        yield _completed(paths, paths.roomy(paths.search.entry(shortest)))
 
 
 def _narrowed(paths: Paths, ranks: list[Rank]) -> Paths:
-    """Return the paths over the nodes by which the best of *ranks* can be beaten, where many are looked at."""
+    """Return the paths over the nodes by which the best of *ranks* can be beaten, where many are looked at; with the
+    crowding of cores.
+    """
     search = paths.search
     known = [rank[2] for rank in ranks if rank[0] == 0]  # ms, where the latency is what counts
     if len(paths.chosen) < MANY or not known or search.request.replicas or not _by_latency(search):
-        return paths
+        return Paths(search, paths.chosen, paths, crowded=True) if search.request.rate is not None else paths
     kept = paths.within(min(known))
     kept = np.union1d(kept, [n for h in search.demand for n in np.argsort(paths.times[h], kind="stable")[:POOL]])
     if search.fixed_entry is not None:
         kept = np.union1d(kept, [paths.at[search.fixed_entry]])
-    return Paths(search, paths.chosen[kept.astype(np.intp)])
+    return Paths(search, paths.chosen[kept.astype(np.intp)], paths, crowded=True)
 
 
 def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
@@ -123,7 +123,7 @@ def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Ch
     return min(ranks, key=lambda r: r[0])[1]
 
 
-def _fitting(paths: Paths, nodes: Chosen, least: float) -> tuple[Chosen, float]:
+def _fitting(paths: Paths) -> tuple[Chosen, float]:
     """Return the shortest path whose memory is there, and a lower bound: best first over what to bar.
 
     Where a node is too small for the handlers that the path puts there, each of them in turn is barred from it
@@ -131,6 +131,7 @@ def _fitting(paths: Paths, nodes: Chosen, least: float) -> tuple[Chosen, float]:
     """
     search, serial = paths.search, count()
     many = len(search.nodes) >= MANY
+    nodes, least = paths.best()
     queue = [(least, next(serial), paths.times, nodes)]
     for _ in range(CONFLICTS_MANY if many else CONFLICTS):
         bound, _, times, nodes = heappop(queue)

@@ -15,6 +15,7 @@ SAME_ZONE = LinkView(latency_ms=0.5, bytes_per_s=100e6)  # 1 Gbit/s Ethernet wit
 OTHER_ZONE = LinkView(latency_ms=10.0, bytes_per_s=10e6)  # a wide-area or wireless link of 100 Mbit/s
 JPEG_BYTES = 60_000  # VGA, quality 80
 TYPE_BYTES = {"Image": 921_600, "Encoded": JPEG_BYTES, "Boxes": 2_000, "any": JPEG_BYTES}  # VGA: 640 x 480 x 3
+FAR = 1e12  # ms: not possible
 JPEG_MS = 2.3  # coding (1.0) and decoding (1.3) a VGA picture on a hop with "encoding": "jpeg"
 
 
@@ -42,7 +43,7 @@ class LinkCosts:
         self._ends: Ints = np.array(list(self.measured), np.intp).reshape(-1, 2).T  # sources, targets
         self._costs: Floats = np.array(list(self.measured.values()), float).reshape(-1, 2).T  # ms, ms per byte
         self._matrices: tuple[bytes, Floats, Floats] | None = None
-        self._sends: dict[Load, Floats] = {}
+        self._sends: dict[Load, tuple[Floats, Floats]] = {}
         count = len(nodes.zones)
         same = np.eye(count, dtype=bool)
         self.zone_ms: Floats = np.where(same, SAME_ZONE.latency_ms, OTHER_ZONE.latency_ms)
@@ -69,8 +70,8 @@ class LinkCosts:
 
     def matrices(self, chosen: Ints) -> tuple[Floats, Floats]:
         """Return latency and ms per byte between the *chosen* nodes (indices), sources in rows; 0 on the diagonal."""
-        zone = self._nodes.zone[chosen]
-        ms, per_byte = self.zone_ms[zone][:, zone], self.zone_per_byte[zone][:, zone]
+        zone = np.ix_(*2 * (self._nodes.zone[chosen],))
+        ms, per_byte = self.zone_ms[zone], self.zone_per_byte[zone]
         place = np.full(len(self._nodes), -1)
         place[chosen] = np.arange(len(chosen))
         sources, targets = place[self._ends]
@@ -81,17 +82,20 @@ class LinkCosts:
         np.fill_diagonal(per_byte, 0.0)
         return ms, per_byte
 
-    def send(self, chosen: Ints, load: Load) -> Floats:
-        """Return ms for *load* between the *chosen* nodes (indices), sources in rows; kept for the last ones chosen,
-        which variants of one service mostly share.
+    def send(self, chosen: Ints, load: Load) -> tuple[Floats, Floats]:
+        """Return ms for *load* between the *chosen* nodes (indices), sources in rows; and its transpose, with FAR
+        from a node to itself. Both are kept for the last ones chosen, which variants of one service mostly share.
         """
         key = chosen.tobytes()
         if self._matrices is None or self._matrices[0] != key:
             self._matrices, self._sends = (key, *self.matrices(chosen)), {}
         if load not in self._sends:
             _, ms, per_byte = self._matrices
-            sends = self._sends[load] = ms + (load.bytes * per_byte + load.extra_ms)
+            sends = ms + (load.bytes * per_byte + load.extra_ms)
             np.fill_diagonal(sends, 0.0)
+            leaves = sends.T.copy(order="C")
+            np.fill_diagonal(leaves, FAR)
+            self._sends[load] = sends, leaves
         return self._sends[load]
 
     def _learn_zones(self) -> None:

@@ -1,115 +1,193 @@
-"""Shortest paths over handler x node: the lower bound and the placement that layered_dp begins with.
+"""Shortest paths over handler x run x node: the lower bound and the placement that layered_dp begins with.
 
-    to_go[h][n] = time of h on n + max over the handlers k that h feeds: min over m of (send n -> m + to_go[k][m])
+    to_go[h][run][n] = what h takes on n after that run + max over the handlers k that h feeds of the least of
+                       to_go[k][run + h][n], staying there, and min over m != n of (send n -> m + to_go[k][()][m])
 
-Exact on a chain. At a join the two ways choose the common node apart, so it is a lower bound there; walking forward
-again makes them agree.
+What h takes is its time, what the run and it wait longer for cores because of each other, and FAR where the run leaves
+too little memory. So a path has the memory for each of its runs. Exact on a chain, unless it comes back to a node. At a
+join the ways choose the common node apart, so it is a lower bound there; walking forward again makes them agree.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from coordinator.allocation.arrays import Floats, Ints
-from coordinator.allocation.candidates import FAR
-from coordinator.allocation.links import INPUT, Load, load_of
+from coordinator.allocation.links import FAR, INPUT, Load
 from coordinator.allocation.search import Chosen, Search
 
-ToGo = dict[int, Floats]
+ToGo = Mapping[int, Floats]  # handler -> ms by run and node; (runs, nodes), or (entries, runs, nodes)
 Times = Mapping[int, Floats]  # handler -> ms on each of the chosen nodes
 ENTRIES = 24  # entry nodes tried where the way back matters; the bound ends it earlier nearly always
+BLOCK = 40_000  # elements: so large may a matrix over entries and nodes be
 
 
 class Paths:
-    """Of one variant on the *chosen* nodes (indices); `at` are positions among them."""
+    """Of one variant on the *chosen* nodes (indices); `at` are positions among them.
 
-    def __init__(self, search: Search, chosen: Ints) -> None:
-        self.search, self.chosen = search, chosen
-        self._links = search.costs.model.links
-        self._sends: dict[Load, Floats] = {}
-        self.times = {h: np.where(search.feasible[h][chosen], search.times(h)[chosen], FAR) for h in search.order}
-        topology, variant = search.variant.topology, search.variant
-        self.loads = {
-            (k.source_handler, k.target_handler): load_of(variant, k, search.snapshot) for k in topology.graph.links
-        }
-        self.feeds = {h: [k for s, k in self.loads if s == h and k in search.costs.always] for h in search.order}
-        self.fed_by = {h: [s for s, k in self.loads if k == h] for h in search.order}
+    crowded: handlers of a run take cores from each other. of: paths over more nodes, whose matrices are used.
+    """
+
+    def __init__(self, search: Search, chosen: Ints, of: "Paths | None" = None, *, crowded: bool = False) -> None:
+        self.search, self.chosen, self._of = search, chosen, of
+        self._part = () if of is None else np.ix_(*2 * (np.searchsorted(of.chosen, chosen),))
+        self._sends: dict[Load, tuple[Floats, Floats]] = {}
         self.at = {int(n): i for i, n in enumerate(chosen)}
+        self.times = {h: np.where(search.feasible[h][chosen], search.times(h)[chosen], FAR) for h in search.order}
+        shape = search.costs.shape
+        self._runs, self.feeds, self.fed_by = shape.runs, shape.feeds, shape.fed_by
+        self.loads = search.costs.loads
+        self._needs = [resource.of(search.path, chosen) for resource in search.resources]
+        self._free = [resource.free[chosen] for resource in search.resources]
+        self._kept: ToGo | None = None
+        self._more = self._full()
+        if crowded and search.request.rate is not None:
+            self._more += self._runs.crowding(search.cores(chosen))
+
+    def _full(self) -> Floats:
+        """Return (rows, nodes): FAR where the run with the row's handler wants more than there is."""
+        full = np.zeros((len(self._runs.handler), len(self.chosen)), bool)
+        for need, free in zip(self._needs, self._free, strict=True):
+            full |= self._runs.members @ need > free
+        return np.where(full, FAR, 0.0)
 
     def send(self, load: Load) -> Floats:
-        """Return ms between the chosen nodes, sources in rows."""
+        """Return ms between the chosen nodes, sources in rows; 0 from a node to itself."""
+        return self._both(load)[0]
+
+    def _both(self, load: Load) -> tuple[Floats, Floats]:
+        """Return send(), and its transpose with FAR from a node to itself."""
         if load not in self._sends:
-            self._sends[load] = self._links.send(self.chosen, load)
+            if self._of is None:
+                self._sends[load] = self.search.costs.model.links.send(self.chosen, load)
+            else:
+                send, leave = self._of._both(load)
+                self._sends[load] = send[self._part], leave[self._part]
         return self._sends[load]
 
+    def floor(self) -> float:
+        """Return a lower bound of the latency of any placement."""
+        return float(self._bounds(self._onward()).min())
+
+    def first(self) -> Chosen:
+        """Return the placement that the lower bound is of, as far as walking forward finds it."""
+        onward = self._onward()
+        begin = self._begin(int(self._bounds(onward).argmin()))
+        return self._walk(onward, begin, self._own(self.times), free=self._free)
+
     def best(self, times: Times | None = None) -> tuple[Chosen, float]:
-        """Return the placement with the least latency and a lower bound of it; memory and crowding left out.
+        """Return the placement with the least latency and a lower bound of it.
 
         times: other than self.times, where some places are barred.
         """
-        search, times = self.search, times or self.times
-        first = search.costs.entry
-        if search.fixed_entry is not None:
-            entry = self.at[search.fixed_entry]
-            to_go, begin = self.to_go(times, self._back(entry)), self._arrive(entry)
-            return self._walk(to_go, begin, times), float((begin + to_go[first]).min())
-        without = self.to_go(times, {})
-        bounds = without[first]
+        onward = self._onward() if times is None else self.to_go(self._own(times), self._home())
+        own, bounds = self._own(times or self.times), self._bounds(onward)
         order: list[int] = np.argsort(bounds, kind="stable")[: ENTRIES + 1].tolist()
-        best = self._from(order[0], without, times)
-        for at in order[1:ENTRIES]:
-            if bounds[at] >= best[1]:
-                return best
-            best = min(best, self._from(at, without, times), key=lambda found: found[1])
-        untried = float(bounds[order[-1]]) if len(order) > ENTRIES else FAR
-        return best[0], min(best[1], untried)
+        nodes = self._walk(onward, self._begin(order[0]), own)
+        if self.search.fixed_entry is not None or self._returned(nodes):
+            return nodes, float(bounds[order[0]])
+        return self._returning(own, bounds, order)
 
-    def _from(self, at: int, without: ToGo, times: Times) -> tuple[Chosen, float]:
-        """Return the best placement whose entry is at that node. without: to_go with no way back."""
+    def _returned(self, nodes: Chosen) -> bool:
+        """Return True when there is no way back to go."""
+        costs = self.search.costs
+        return all(nodes[h] == nodes[costs.entry] for h, _ in costs.exits)
+
+    def _returning(self, own: ToGo, bounds: Floats, order: Sequence[int]) -> tuple[Chosen, float]:
+        """Return what best() does, of the entry nodes in *order*: *bounds* are without the way back."""
+        first, size = self.search.costs.entry, max(1, BLOCK // len(self.chosen) ** 2)
+        nodes: Chosen = {}
+        least, begin = FAR * len(order), 0
+        while begin < len(order[:ENTRIES]) and bounds[order[begin]] < least:
+            block = order[:ENTRIES][begin : begin + size]
+            to_go = self.to_go(own, self._back(block))
+            whole = to_go[first][range(len(block)), 0, block]
+            at = int(whole.argmin())
+            if whole[at] < least:
+                least = float(whole[at])
+                nodes = self._walk({h: f[at] for h, f in to_go.items()}, self._begin(block[at]), own)
+            begin += size
+        untried = float(bounds[order[-1]]) if len(order) > ENTRIES else FAR
+        return nodes, min(least, untried)
+
+    def _own(self, times: Times) -> ToGo:
+        """Return for each handler of the path what it takes, by run and node."""
+        runs = self._runs
+        own = np.array([times[h] for h in self.search.path])[runs.handler] + self._more
+        return {h: own[rows] for h, rows in runs.rows.items()}
+
+    def _home(self) -> dict[int, Floats]:
+        """Return the way back to the entry node where that is fixed."""
+        fixed = self.search.fixed_entry
+        return {} if fixed is None else {h: back[0] for h, back in self._back([self.at[fixed]]).items()}
+
+    def _onward(self) -> ToGo:
+        """Return to_go of the times as they are; kept."""
+        if self._kept is None:
+            self._kept = self.to_go(self._own(self.times), self._home())
+        return self._kept
+
+    def _bounds(self, onward: ToGo) -> Floats:
+        """Return for each node of the entry handler the least latency."""
+        bounds: Floats = onward[self.search.costs.entry][0]
+        fixed = self.search.fixed_entry
+        return bounds if fixed is None else self._arrive(self.at[fixed]) + bounds
+
+    def _begin(self, at: int) -> Floats:
+        """Return when the frame is at each node: at the entry node's when that is fixed, else at *at* only."""
+        if self.search.fixed_entry is not None:
+            return self._arrive(self.at[self.search.fixed_entry])
         begin = np.full(len(self.chosen), FAR)
         begin[at] = 0.0
-        first = self.search.costs.entry
-        nodes = self._walk(without, begin, times)
-        if all(nodes[h] == nodes[first] for h, _ in self.search.costs.exits):  # there is no way back to go
-            return nodes, float(without[first][at])
-        to_go = self.to_go(times, self._back(at))
-        return self._walk(to_go, begin, times), float(to_go[first][at])
+        return begin
 
-    def to_go(self, times: Times, back: Mapping[int, Floats], scale: float = 1) -> ToGo:
-        """Return for each handler of the path the time from its beginning to the end, by its node.
+    def to_go(self, own: ToGo, back: Mapping[int, Floats], scale: float = 1) -> ToGo:
+        """Return for each handler of the path the time from its beginning to the end, by its run and node.
 
-        times: of each handler; back: exit -> ms of the way to the entry node; scale: weight of transfers.
+        own: what each takes itself; back: exit -> ms of the way to the entry node, or to each of several (entries, 1,
+        nodes); scale: weight of transfers.
         """
-        to_go: ToGo = {}
+        to_go: dict[int, Floats] = {}
         for handler in reversed(self.search.path):
             rest = scale * back[handler] if handler in back else None
             for target in self.feeds[handler]:
-                sends = self.send(self.loads[handler, target])
-                ways = sends + to_go[target] if scale == 1 else scale * sends + to_go[target]
-                least = ways.min(axis=1)
-                rest = least if rest is None else np.maximum(rest, least)
-            to_go[handler] = times[handler] if rest is None else times[handler] + rest
+                after, sends = to_go[target], self._leave(self.loads[handler, target], scale)
+                ways = (sends + after[..., 0, :, None]).min(axis=-2)[..., None, :]
+                ways = np.minimum(ways, after[..., self._runs.joined[handler, target], :])
+                rest = ways if rest is None else np.maximum(rest, ways)
+            to_go[handler] = own[handler] if rest is None else own[handler] + rest
         return to_go
+
+    def _leave(self, load: Load, scale: float) -> Floats:
+        """Return what sending to another node takes, targets in rows; FAR to the node itself."""
+        if scale == 1:
+            return self._both(load)[1]
+        sends = scale * self._both(load)[0].T
+        np.fill_diagonal(sends, FAR)
+        return sends
 
     def within(self, limit: float) -> Ints:
         """Return the positions of the nodes that any placement with a latency up to *limit* may use on its path."""
-        search, ahead, to_go = self.search, dict[int, Floats](), self.to_go(self.times, {})
+        search, ahead, to_go = self.search, dict[int, Floats](), self._onward()
+        fixed = search.fixed_entry
         kept = np.zeros(len(self.chosen), bool)
         for handler in search.path:
             arrive: Floats = np.zeros(len(self.chosen))
+            if handler == search.costs.entry and fixed is not None:
+                arrive = self._arrive(self.at[fixed])
             for source in self.fed_by[handler]:
                 sends = self.send(self.loads[source, handler])
                 arrive = np.maximum(arrive, (ahead[source] + sends.T).min(axis=1))
-            kept |= arrive + to_go[handler] <= limit
+            kept |= arrive + to_go[handler][0] <= limit
             ahead[handler] = arrive + self.times[handler]
         return np.flatnonzero(kept)
 
     def weighed(self, times: Times, scale: float) -> Chosen:
         """Return the placement with the least sum of *times* (any weights) and *scale* x transfers along its paths."""
         entry = self.search.fixed_entry
-        back = {} if entry is None else self._back(self.at[entry])
         begin = np.zeros(len(self.chosen)) if entry is None else scale * self._arrive(self.at[entry])
-        return self._walk(self.to_go(times, back, scale), begin, times, scale)
+        own = self._own(times)
+        return self._walk(self.to_go(own, self._home(), scale), begin, own, scale, self._free)
 
     def near(self, handler: int, nodes: Chosen) -> Floats:
         """Return for each node the time of *handler* there with the transfers from and to its neighbours."""
@@ -121,37 +199,37 @@ class Paths:
                 total += self.send(load)[:, self.at[nodes[target][0]]]
         return total
 
-    def roomy(self, entry: int) -> Chosen:
-        """Return a placement whose memory is there, if walking so finds one: each handler, in order, to the node with
-        the least time so far and to go among those that have room left. entry: index of the node that begins.
+    def _walk(self, to_go: ToGo, begin: Floats, own: ToGo, scale: float = 1, free: Sequence[Floats] = ()) -> Chosen:
+        """Go forward: each handler to the node with the least time so far and to go. free: of each resource; is kept to
+        by runs that come to one node, too.
         """
-        to_go = self.to_go(self.times, self._back(self.at[entry]))
-        begin = self._arrive(self.at[entry])
-        return self._walk(to_go, begin, self.times, room=self.search.nodes.mem_free[self.chosen])
-
-    def _walk(self, to_go: ToGo, begin: Floats, times: Times, scale: float = 1, room: Floats | None = None) -> Chosen:
-        """Go forward: each handler to the node with the least time so far and to go. room: MiB, counted down."""
-        search, done, nodes = self.search, dict[int, float](), dict[int, int]()
-        room = None if room is None else room.copy()
-        for handler in search.path:
-            arrive: Floats | float = begin if handler == search.costs.entry else 0.0
+        search, runs = self.search, self._runs
+        at, done, run = dict[int, int](), dict[int, float](), dict[int, int]()
+        free = [np.array(f) for f in free]
+        for column, handler in enumerate(search.path):
+            arrive: Floats = begin if handler == search.costs.entry else np.zeros(len(self.chosen))
+            rows = dict[int, int]()  # node -> the run that the handler would join there
             for source in self.fed_by[handler]:
-                sends = self.send(self.loads[source, handler])[nodes[source]]
-                arrive = np.maximum(arrive, done[source] + scale * sends)
-            there = arrive + times[handler]
-            whole = arrive + to_go[handler]
-            if room is not None:
-                whole = whole + FAR * (room < search.memory[handler])
-            nodes[handler] = int(whole.argmin())
-            if room is not None:
-                room[nodes[handler]] -= search.memory[handler]
-            done[handler] = float(there[nodes[handler]])
-        return {h: (int(self.chosen[at]),) for h, at in nodes.items()}
+                arrive = np.maximum(arrive, done[source] + scale * self.send(self.loads[source, handler])[at[source]])
+                rows[at[source]] = int(runs.joined[source, handler][run[source]])
+            whole = arrive + to_go[handler][0]
+            for node, row in rows.items():
+                whole[node] = arrive[node] + to_go[handler][row, node]
+            for need, left in zip(self._needs, free, strict=False):
+                whole = whole + FAR * (left < need[column])
+            best = at[handler] = int(np.where(own[handler][0] < FAR, whole, np.inf).argmin())
+            run[handler] = rows.get(best, 0)
+            done[handler] = float(arrive[best] + own[handler][run[handler], best])
+            for need, left in zip(self._needs, free, strict=False):
+                left[best] -= need[column, best if need.shape[1] > 1 else 0]
+        return {h: (int(self.chosen[n]),) for h, n in at.items()}
 
-    def _back(self, entry: int) -> dict[int, Floats]:
+    def _back(self, entries: Sequence[int]) -> dict[int, Floats]:
+        """Return for each exit the ms of the way back to each of the entry nodes, (entries, 1, nodes)."""
         back: dict[int, Floats] = {}
         for handler, load in self.search.costs.exits:
-            back[handler] = np.maximum(back.get(handler, 0.0), self.send(load)[:, entry])
+            sends = self.send(load)[:, entries].T[:, None, :]
+            back[handler] = np.maximum(back[handler], sends) if handler in back else sends
         return back
 
     def _arrive(self, entry: int) -> Floats:

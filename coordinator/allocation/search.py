@@ -1,18 +1,32 @@
 """What the searching algorithms share: which nodes may take which handler, placements and their rank, the decision."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from coordinator.allocation import feasibility
-from coordinator.allocation.arrays import Bools, Floats
+from coordinator.allocation.arrays import Bools, Floats, Ints
 from coordinator.allocation.base import Decision, Explanation, Placement, Request, Snapshot, Unplaceable, Variant
 from coordinator.allocation.cost import Outcome, evaluator
 from coordinator.allocation.objective import Rank, rank
 from coordinator.allocation.predict import predicted
 from coordinator.allocation.queueing import queue_ms
+from coordinator.allocation.runs import Cores
 
 Chosen = dict[int, tuple[int, ...]]  # handler_id -> indices of nodes
+
+
+class Resource(NamedTuple):
+    """What runs out on a node. needs: handler -> MiB, on each node where that differs; free: MiB of each node."""
+
+    needs: Mapping[int, Floats | float]
+    free: Floats
+
+    def of(self, handlers: Sequence[int], chosen: Ints) -> Floats:
+        """Return (handlers, chosen nodes) what they need; (handlers, 1) where that is the same on all nodes."""
+        needs = [self.needs[h] for h in handlers]
+        return np.array([need[chosen] if isinstance(need, np.ndarray) else [need] for need in needs])
 
 
 class Search:
@@ -23,8 +37,7 @@ class Search:
         self.costs = evaluator(variant, request, snapshot)
         self.nodes = self.costs.model.nodes
         self.order = variant.topology.order
-        self.path = [h for h in self.order if h in self.costs.always]
-        self.demand = [h for h in self.order if h not in self.costs.always]
+        self.path, self.demand = self.costs.shape.needed, self.costs.shape.demand
         handlers = variant.topology.handlers
         self.memory = {h: feasibility.memory_mib(handlers[h], snapshot) for h in self.order}
         self._labelled = self.nodes.labelled(request.labels)
@@ -33,6 +46,7 @@ class Search:
             if int(self.feasible[handler].sum()) < request.count(handler):
                 feasibility.fits(variant, request, snapshot, current, handler)
         self.fixed_entry = None if request.entry_node is None else self._fixed(request.entry_node)
+        self.resources = self._resources()
         self._times: dict[int, Floats] = {}
 
     def times(self, handler: int) -> Floats:
@@ -44,6 +58,13 @@ class Search:
                 times = times + queue_ms(cost.ms, self.request.rate, self.request.count(handler))
             self._times[handler] = times
         return self._times[handler]
+
+    def cores(self, chosen: Ints) -> Cores:
+        """Return what the session takes of the chosen nodes' cores at its rate."""
+        ms = np.array([self.costs.costs[h].ms[chosen] for h in self.path])
+        replicas = np.array([[self.request.count(h)] for h in self.path])
+        share = (self.request.rate or 0.0) * ms / 1000 / replicas
+        return Cores(ms, share, self.nodes.utilisation[chosen], self.nodes.cpus[chosen])
 
     def entry(self, nodes: Mapping[int, Sequence[int]]) -> int:
         """Return the node whose gateway takes the frames: the one asked for, the present one, or the first."""
@@ -126,6 +147,18 @@ class Search:
             pinned[[nodes.index[n] for n in pins if n in nodes.index]] = True
             may = may & pinned
         return may
+
+    def _resources(self) -> list[Resource]:
+        """Return memory, where any handler wants some; what runs somewhere already needs no more there."""
+        if not any(self.memory.values()):
+            return []
+        needs: dict[int, Floats | float] = dict(self.memory)
+        for handler in self.order:
+            kept = [self.nodes.index[n] for n in self._current(handler) if n in self.nodes.index]
+            if kept:
+                needs[handler] = need = np.full(len(self.nodes), self.memory[handler])
+                need[kept] = 0.0
+        return [Resource(needs, self.nodes.mem_free)]
 
     def stays(self, handler: int, node: int) -> bool:
         """Return True when the handler runs on that node (index) already."""
