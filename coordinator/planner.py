@@ -61,6 +61,7 @@ def node_plan(session: SessionRecord, node_id: int) -> SessionPlan:
         results=kept.results,
         delivery=session.request.delivery,
         window=session.request.window,
+        max_latency_ms=None if session.request.objective is None else session.request.objective.max_latency_ms,
     )
 
 

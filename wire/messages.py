@@ -98,6 +98,7 @@ class SessionPlan(Body, frozen=True, kw_only=True):
     results: list[ResultSpec]
     delivery: Delivery = Delivery.LOSSLESS
     window: Annotated[int, Meta(ge=1, le=1024)] = 16
+    max_latency_ms: Annotated[float, Meta(gt=0)] | None = None  # live: frames that could not keep it are not let in
 
 
 class Running(StrEnum):

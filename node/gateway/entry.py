@@ -68,7 +68,7 @@ class Entry:
     ) -> None:
         self.session_id = session_id
         self._ports = ports
-        self._window = Window(plan.window, plan.delivery)
+        self._window = Window(plan.window, plan.delivery, plan.max_latency_ms)
         self.outcomes = Outcomes(self._window, books_path, plan.entry.first_sequence)
         self._lock = self.outcomes.lock
         self.dispatching = threading.RLock()  # frames are numbered and sent under it, so that they leave in order
@@ -108,7 +108,7 @@ class Entry:
                 self._stay()
             self._set_plan(plan)
             self.outcomes.books.begin_at(plan.entry.first_sequence)
-            self._window.resize(plan.window, plan.delivery)
+            self._window.change(plan.window, plan.delivery, plan.max_latency_ms)
             through, changed = self._window.expect(self._always(), self.picture_exits())
             for frame in through:
                 self.outcomes.finish(frame, self._compose(frame))

@@ -63,6 +63,8 @@ class Outcomes:
         if answered:
             self._latencies.append(result.latency_ms)
             self._finishes.append(result.finished)
+        if result.status is FrameStatus.OK:
+            self._window.answered(result.latency_ms)
         self._settle(result, frame.key if answered else None)
         self._window.close(frame.sequence)
         self._waiters.pop(frame.sequence).set()

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from node.gateway.limit import Limit
 from node.gateway.results import Exit, Piece
 from wire.messages import Delivery
 from wire.packet import Part, Span
@@ -58,11 +59,11 @@ class Ticket:
 
 
 class Window:
-    """At most *size* frames between admission and result."""
+    """At most *size* frames between admission and result; of live ones as many as are answered within *bound_ms*."""
 
-    def __init__(self, size: int, delivery: Delivery) -> None:
-        self.size = size
-        self.delivery = delivery
+    def __init__(self, size: int, delivery: Delivery, bound_ms: float | None = None) -> None:
+        self._rules = (size, delivery, bound_ms)
+        self._limit = _limit(*self._rules)
         self.ended = False
         self._paused = False
         self._reserved = 0
@@ -72,7 +73,7 @@ class Window:
     @property
     def full(self) -> bool:
         """True when a new frame has to wait."""
-        return self._paused or self._reserved + len(self.open) >= self.size
+        return self._paused or self._reserved + len(self.open) >= self._limit.frames
 
     @property
     def free(self) -> bool:
@@ -118,10 +119,21 @@ class Window:
         frame.pieces.setdefault(exit_, piece)
         return frame if len(frame.pieces) == len(frame.expects) else None
 
-    def resize(self, size: int, delivery: Delivery) -> None:
+    @property
+    def delivery(self) -> Delivery:
+        """What happens to frames that find it full."""
+        return self._rules[1]
+
+    def change(self, size: int, delivery: Delivery, bound_ms: float | None) -> None:
         """Be as a newer plan says; a smaller window is kept to as frames leave."""
-        self.size, self.delivery = size, delivery
+        if self._rules != (size, delivery, bound_ms):
+            self._rules = (size, delivery, bound_ms)
+            self._limit = _limit(*self._rules)
         self.advance()
+
+    def answered(self, latency_ms: float) -> None:
+        """Learn from a frame that took so long, before it is closed."""
+        self._limit.answered(latency_ms, others_wait=self.full)
 
     def expect(self, exits: Iterable[Exit], on_demand: Iterable[Exit]) -> tuple[list[OpenFrame], bool]:
         """Have the open frames wait for a newer plan's exits: *exits*, and those of *on_demand* that they want.
@@ -181,3 +193,7 @@ class Window:
     def _admit(self, ticket: Ticket) -> None:
         self._reserved += 1
         ticket.admit()
+
+
+def _limit(size: int, delivery: Delivery, bound_ms: float | None) -> Limit:
+    return Limit(size, bound_ms if delivery is Delivery.LIVE else None)
