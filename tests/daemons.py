@@ -19,7 +19,7 @@ from queue import Empty, Queue
 import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
-READY = re.compile(r"^(coordinator|collector|node (\d+)) ready on (http://[^\s,]+)(?:, frames on (http://\S+))?$")
+READY = re.compile(r"^(coordinator|collector|node (\d+)) ready on (https?://[^\s,]+)(?:, frames on (https?://\S+))?$")
 START_S, STOP_S = 30.0, 20.0
 
 
@@ -128,13 +128,21 @@ def _private_folder() -> str:
 
 
 def start(
-    config: Path, folder: Path, environ: Mapping[str, str] | None = None, *, arguments: tuple[str, ...] = ()
+    config: Path,
+    folder: Path,
+    environ: Mapping[str, str] | None = None,
+    *,
+    arguments: tuple[str, ...] = (),
+    under: tuple[str, ...] = (),
 ) -> Daemon:
-    """Start main.py on *config*; its log goes to *folder*. Call wait_ready() for its ready lines."""
+    """Start main.py on *config*; its log goes to *folder*. Call wait_ready() for its ready lines.
+
+    under: a command that replaces itself by the one that it gets as its last arguments.
+    """
     log = folder / f"{config.stem}-{len(list(folder.glob('*.log')))}.log"
     with log.open("w") as stderr:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "main.py"), str(config), *arguments],
+            [*under, sys.executable, str(ROOT / "main.py"), str(config), *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,

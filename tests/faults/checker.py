@@ -45,6 +45,7 @@ class Seen:
     entry_lost: bool = False  # the entry's gateway was killed: its open frames are dropped, what it answered is kept
     node_lost: bool = False  # the entry's node was killed: the new entry's numbers begin higher
     killed: Mapping[int, int] = field(default_factory=dict)  # handler_id -> how often
+    others: int = 0  # posts that are no client's
 
 
 def faults(seen: Seen) -> list[str]:
@@ -150,7 +151,7 @@ def _books(seen: Seen) -> Iterator[str]:
         yield f"G1: the books file has {dict(seen.file)}, the API {dict(books)}"
     if not seen.node_lost and books["next_sequence"] != books["frames_in"]:
         yield f"G1: next_sequence {books['next_sequence']} after {books['frames_in']} frames"
-    if books["frames_in"] > sum(a.attempts for a in seen.answers):
+    if books["frames_in"] > sum(a.attempts for a in seen.answers) + seen.others:
         yield f"G1: {books['frames_in']} frames in, but fewer were posted"
     yield from _reasons(seen)
     yield from _totals(seen)

@@ -6,9 +6,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import psutil
@@ -20,6 +21,7 @@ from tests.faults import services
 from tests.faults.plans import NODES, Part
 from tests.faults.relay import Door, Relay
 
+LabT = TypeVar("LabT", bound="Lab")
 SHM = Path("/dev/shm")
 HERE = "127.0.0.1"  # where nodes listen
 LINK, DOOR = "127.0.0.{}", "127.0.1.{}"  # of node n: where other nodes, and clients, reach it
@@ -30,7 +32,8 @@ coordinator_port = {port}
 node_path = {folder}/nodes
 handler_type_path = {folder}/types/handlers
 service_type_path = {folder}/types/services
-
+"""
+SQLITE = """
 [database]
 db_engine = sqlite
 db_path = {folder}/faceservice.sqlite
@@ -45,7 +48,8 @@ data_port = {data_port}
 coordinator_url = {coordinator}
 handler_type_path = {folder}/types/handlers
 handler_timeout = 3
-
+"""
+NO_REPORTS = """
 [reporter]
 enabled = false
 spool_path = {folder}/spool
@@ -67,6 +71,7 @@ class Lab:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.node_ids: tuple[int, ...] = NODES
         (folder / "nodes").mkdir()
         services.write(folder / "types")
         self.relay = Relay()
@@ -88,9 +93,14 @@ class Lab:
         wait_for_nodes(self.coordinator.url, set(NODES))
         self._note_folders()
 
+    @property
+    def url(self) -> str:
+        """Where a coordinator answers."""
+        return self.coordinator.url
+
     def start_coordinator(self, port: int) -> Daemon:
         """Start the coordinator, again by its old port."""
-        daemon = self._start("coordinator", COORDINATOR.format(port=port, folder=self.folder)).wait_ready()
+        daemon = self._start("coordinator", (COORDINATOR + SQLITE).format(port=port, folder=self.folder)).wait_ready()
         self.coordinator = daemon
         return daemon
 
@@ -101,7 +111,7 @@ class Lab:
         self._note_folders()
 
     def _start_node(self, node_id: int, port: int, data_port: int) -> Daemon:
-        text = NODE.format(
+        text = (NODE + NO_REPORTS).format(
             node_id=node_id,
             addr=link_host(node_id),
             port=port,
@@ -111,10 +121,12 @@ class Lab:
         )
         return self._start(f"node{node_id}", text)
 
-    def _start(self, name: str, text: str) -> Daemon:
+    def _start(
+        self, name: str, text: str, environ: Mapping[str, str] | None = None, under: tuple[str, ...] = ()
+    ) -> Daemon:
         config = self.folder / f"{name}.conf"
         config.write_text(text)
-        daemon = start(config, self.folder, {"TMPDIR": str(self.folder)})
+        daemon = start(config, self.folder, {"TMPDIR": str(self.folder)} | dict(environ or {}), under=under)
         self._daemons.append(daemon)
         return daemon
 
@@ -122,9 +134,13 @@ class Lab:
         control, data = (urlsplit(url).port or 0 for url in (node.url, node.data_url))
         self._ports[node_id] = control, data
         link = link_host(node_id)
-        self.relay.open((link, control), (HERE, control))
+        self.doors[Part.CONTROL, node_id] = self.relay.open((link, control), (HERE, control))
         self.doors[Part.LINK, node_id] = self.relay.open((link, data), (HERE, data))
         self.doors[Part.DOOR, node_id] = self.relay.open((door_host(link), data), (HERE, data))
+
+    def ways(self, part: Part, node_id: int) -> list[Door]:
+        """Return the doors that *part* of a node is about."""
+        return [self.doors[part, node_id]]
 
     # --- processes
 
@@ -162,14 +178,18 @@ class Lab:
 
     def end(self) -> list[str]:
         """Stop all in order; returns what was left behind, or did not end in order."""
-        faults = []
+        faults: list[str] = []
         for daemon in reversed(self._daemons):
-            try:
-                daemon.stop(signal.SIGTERM)
-            except (AssertionError, OSError, subprocess.SubprocessError, psutil.Error) as error:
-                faults.append(f"the end of {daemon.log.stem}: {str(error)[:2000]}")
+            faults += self._stop(daemon)
         self.relay.close()
         return [*faults, *self.left()]
+
+    def _stop(self, daemon: Daemon) -> list[str]:
+        try:
+            daemon.stop(signal.SIGTERM)
+        except (AssertionError, OSError, subprocess.SubprocessError, psutil.Error) as error:
+            return [f"the end of {daemon.log.stem}: {str(error)[:2000]}"]
+        return []
 
     def left(self) -> list[str]:
         """Return what daemons left: processes, run folders, shared memory."""
@@ -199,8 +219,13 @@ class Lab:
 @contextmanager
 def laboratory(keep: Path | None = None) -> Iterator[Lab]:
     """Yield a lab that runs; its folder is removed at the end; the logs go to *keep* when that is given."""
-    folder = Path(tempfile.mkdtemp(prefix="fs-lab-"))
-    lab = Lab(folder)
+    with opened(Lab(Path(tempfile.mkdtemp(prefix="fs-lab-"))), keep) as lab:
+        yield lab
+
+
+@contextmanager
+def opened(lab: LabT, keep: Path | None) -> Iterator[LabT]:
+    """Let *lab* run for the block; see laboratory()."""
     try:
         lab.begin()
         yield lab
@@ -209,6 +234,6 @@ def laboratory(keep: Path | None = None) -> Iterator[Lab]:
         if keep is not None:
             shutil.rmtree(keep, ignore_errors=True)
             keep.mkdir(parents=True)
-            for log in folder.glob("*.log"):
+            for log in lab.folder.glob("*.log"):
                 shutil.copy(log, keep)
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(lab.folder, ignore_errors=True)

@@ -2,8 +2,9 @@
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
+from itertools import accumulate
 from typing import Any
 
 NODES = (1, 2)
@@ -14,20 +15,31 @@ HANDLERS = {"chain": (DECODE, READ, COUNT), "fan": (DECODE, READ, MATCH, COUNT, 
 class What(StrEnum):
     """What goes wrong. Of a process: kill (SIGKILL), pause (SIGSTOP, SIGCONT after *amount* s).
 
+    Of a daemon kill and pause mean its whole process group; kill_one its first process alone. slow: it is stopped for
+    nine tenths of *lasts_s*. clock: it is wrong by *amount* s.
     Of connections: delay (each piece by *amount* s), stall (nothing moves), refuse (none is taken), each for a while;
     reset (RST), close (FIN), cut (RST after *amount* more bytes): those that are there now.
+    Of a disk or of shared memory: full, read_only, slow_disk. Of a client: what is wrong with its post.
     """
 
-    KILL, PAUSE = "kill", "pause"
+    KILL, PAUSE, KILL_ONE, SLOW, CLOCK = "kill", "pause", "kill_one", "slow", "clock"
     DELAY, STALL, REFUSE = "delay", "stall", "refuse"
     RESET, CLOSE, CUT = "reset", "close", "cut"
+    FULL, READ_ONLY, SLOW_DISK = "full", "read_only", "slow_disk"
+    CORRUPT, GIANT, HALF, LEAVE, DRIBBLE = "corrupt", "giant", "half", "leave", "dribble"
 
 
 class Part(StrEnum):
-    """What a fault is about. A link is where other nodes reach a node, a door where clients do."""
+    """What a fault is about. A link is where other nodes reach a node, a door where clients do.
+
+    control: where coordinators and a node reach each other; report: where a node reaches the collector; apart: all
+    ways to a node and from it; query: where coordinators and collector reach the database; spool: its disk.
+    """
 
     HANDLER, GATEWAY, NODE, COORDINATOR = "handler", "gateway", "node", "coordinator"
-    LINK, DOOR = "link", "door"
+    COLLECTOR, DATABASE, CLIENT = "collector", "database", "client"
+    LINK, DOOR, CONTROL, REPORT, QUERY, APART = "link", "door", "control", "report", "query", "apart"
+    SPOOL, SHM = "spool", "shm"
 
 
 CONNECTIONS = (What.DELAY, What.STALL, What.REFUSE, What.RESET, What.CLOSE, What.CUT)
@@ -43,14 +55,19 @@ class Kind(StrEnum):
 class Fault:
     """One thing that goes wrong."""
 
-    wait_s: float  # after the beginning of the fault before
+    at_s: float  # after the beginning of all faults
     what: What
     part: Part
-    node_id: int = 0
-    session: int = 0  # index into the plan's sessions, of a handler
+    node_id: int = 0  # of a handler: 0 is wherever it runs then; of a coordinator: its number, 0 is the only one
+    session: int = 0  # index into the plan's sessions, of a handler or a client
     handler_id: int = 0
     amount: float = 0.0  # s, or bytes of a cut
-    lasts_s: float = 0.0  # of a fault of connections; of a node or coordinator: until it is started again
+    lasts_s: float = 0.0  # until all is well again; of a killed daemon: until it is started again
+
+    @property
+    def end_s(self) -> float:
+        """When it is over, as planned."""
+        return self.at_s + (self.amount if self.what is What.PAUSE else self.lasts_s)
 
 
 @dataclass(frozen=True)
@@ -72,6 +89,7 @@ class Work:
     delivery: str
     window: int
     senders: tuple[Sender, ...]
+    replicas: dict[int, int] = field(default_factory=dict)  # where a pin leaves a choice
 
 
 @dataclass(frozen=True)
@@ -81,6 +99,8 @@ class Plan:
     seed: int
     works: tuple[Work, ...]
     faults: tuple[Fault, ...]
+    whole: bool = False  # the whole system (see whole_plans.py)
+    seconds: float = 0.0  # that traffic flows at least
 
     def has(self, part: Part, what: What, node_id: int | None = None) -> bool:
         """Return True when such a fault is in the plan."""
@@ -123,7 +143,9 @@ def _faults(rng: random.Random, works: tuple[Work, ...], nodes_die: bool) -> Ite
     if nodes_die:
         makers += [lambda: _whole(rng, Part.NODE, rng.choice(NODES)), lambda: _whole(rng, Part.COORDINATOR, 0)]
     rng.shuffle(makers)
-    return [make() for make in makers]
+    made = [make() for make in makers]
+    times = accumulate(fault.at_s for fault in made)  # so far each has its pause after the one before
+    return [replace(fault, at_s=round(at_s, 3)) for fault, at_s in zip(made, times, strict=True)]
 
 
 def _pause_before(rng: random.Random) -> float:

@@ -126,7 +126,7 @@ class Client:
 
 def read(key: Key, response: requests.Response, attempts: int, began: float, live: bool) -> Answer | None:
     """Return the record of a final answer, or None when the frame must be posted again."""
-    if response.status_code in (202, 404):
+    if response.status_code in (202, 404, 409):  # not there, not there any more, or not yet running there
         return None
     now, sequence = time.monotonic(), response.headers.get("X-Frame-Sequence")
     if sequence is None:

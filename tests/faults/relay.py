@@ -2,7 +2,8 @@
 
     peer ──▶ door (address of our own) ──▶ pump ──▶ where the node listens
 
-One thread runs an event loop for all doors; other threads only change a door's state or order a cut.
+One thread runs an event loop for all doors; other threads only change a door's state or order a cut. A door may be
+a source too: the address where connections come from, whichever door they pass.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from itertools import count
 
 from tests.faults.plans import What
 
@@ -23,16 +25,17 @@ Address = tuple[str, int]
 
 @dataclass
 class Door:
-    """An address that leads to another; all its state belongs to the loop's thread."""
+    """An address that leads to another, or to the first of several that answers; its state belongs to the loop."""
 
     at: Address
-    to: Address
+    to: tuple[Address, ...]
     delay_s: float = 0.0
     stalled: bool = False
     refusing: bool = False
     cut_in: int | None = None  # bytes from the peer until the next cut
     writers: set[asyncio.StreamWriter] = field(default_factory=set)
     server: asyncio.Server | None = None
+    tape: list[tuple[int, bool, bytes]] | None = None  # what passed: connection, whether inward, bytes
 
 
 class Relay:
@@ -42,15 +45,21 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
         self._doors: list[Door] = []
+        self._sources: dict[str, Door] = {}
+        self._numbers = count()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Run the loop."""
         self._thread.start()
 
-    def open(self, at: Address, to: Address) -> Door:
+    def source(self, host: str) -> Door:
+        """Return what stands for all connections from *host*."""
+        return self._sources.setdefault(host, Door((host, 0), ()))
+
+    def open(self, at: Address, *to: Address, recorded: bool = False) -> Door:
         """Open a door. Raises OSError when *at* is in use."""
-        door = Door(at, to)
+        door = Door(at, to, tape=[] if recorded else None)
         asyncio.run_coroutine_threadsafe(self._serve(door), self._loop).result(10)
         self._doors.append(door)
         return door
@@ -93,41 +102,54 @@ class Relay:
         door.server = await asyncio.start_server(lambda r, w: self._meet(door, r, w), *door.at)
 
     async def _meet(self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if door.refusing:
+        source = self._sources.get(writer.get_extra_info("peername")[0])
+        ways = (door,) if source is None else (door, source)
+        far = None if any(way.refusing for way in ways) else await _far(door)
+        if far is None:
             _end(writer, reset=True)
             return
-        try:
-            far_reader, far_writer = await asyncio.open_connection(*door.to)
-        except OSError:
-            _end(writer, reset=True)
-            return
+        number = next(self._numbers)
+        far_reader, far_writer = far
         both = (writer, far_writer)
         for one in both:
-            one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        door.writers.update(both)
+            with contextlib.suppress(OSError):  # it is gone already
+                one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for way in ways:
+            way.writers.update(both)
         try:
             await asyncio.gather(
-                self._pump(door, reader, far_writer, inward=True), self._pump(door, far_reader, writer, inward=False)
+                self._pump(number, ways, reader, far_writer, inward=True),
+                self._pump(number, ways, far_reader, writer, inward=False),
             )
         except (OSError, RuntimeError):  # RuntimeError: written to after it was closed
             for one in both:
                 _end(one, reset=True)
         finally:
-            door.writers.difference_update(both)
+            for way in ways:
+                way.writers.difference_update(both)
             for one in both:
                 one.close()
 
     async def _pump(
-        self, door: Door, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, inward: bool
+        self,
+        number: int,
+        ways: tuple[Door, ...],
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        inward: bool,
     ) -> None:
+        door = ways[0]
         while data := await reader.read(PIECE):
-            if door.delay_s:
-                await asyncio.sleep(door.delay_s)
-            while door.stalled:
+            if delay_s := max(way.delay_s for way in ways):
+                await asyncio.sleep(delay_s)
+            while any(way.stalled for way in ways):
                 await asyncio.sleep(LOOK_S)
             if inward and door.cut_in is not None:
                 data = _until_cut(door, data)
             writer.write(data)
+            if door.tape is not None:
+                door.tape.append((number, inward, data))
             await writer.drain()
             if door.cut_in == 0:
                 door.cut_in = None
@@ -146,6 +168,14 @@ class Relay:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _far(door: Door) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+    """Return a connection to the first address that takes one, or None."""
+    for host, port in door.to:
+        with contextlib.suppress(OSError):
+            return await asyncio.open_connection(host, port)
+    return None
 
 
 def _until_cut(door: Door, data: bytes) -> bytes:

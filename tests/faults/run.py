@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import requests
 from node.gateway.books import BooksFile
 from tests.e2e.live_session import LiveSession, wait_for
 from tests.faults import checker
-from tests.faults.checker import Seen
+from tests.faults.checker import Answer, Seen
 from tests.faults.lab import Lab, door_host, laboratory
 from tests.faults.mischief import Mischief
 from tests.faults.plans import Part, Plan, What, Work
@@ -36,6 +37,34 @@ class Outcome:
     violations: list[str] = field(default_factory=list)
     books: list[dict[str, Any]] = field(default_factory=list)
     slowest_s: float = 0.0  # a frame's way to its answer, over all posts
+    skipped: list[str] = field(default_factory=list)  # faults that met nobody
+    figures: dict[str, Any] = field(default_factory=dict)
+
+    def note(self, number: int, seen: Seen) -> None:
+        """Add what a session showed, and what is wrong with it."""
+        self.violations += [f"session {number}: {fault}" for fault in checker.faults(seen)]
+        self.books.append(dict(seen.books))
+        self.frames += len(seen.answers)
+        self.posts += sum(a.attempts for a in seen.answers)
+        self.slowest_s = max(self.slowest_s, *(a.ended - a.began for a in seen.answers), 0.0)
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What faults may have done to a session's entry and handlers; see Seen."""
+
+    entry_lost: bool
+    node_lost: bool
+    killed: Mapping[int, int]
+    others: int = 0  # posts that are no client's
+
+    @classmethod
+    def planned(cls, plan: Plan, number: int, entry: int) -> "Damage":
+        """Return what *plan* does to the session *number*, whose entry stays where it is."""
+        kills = Counter(
+            f.handler_id for f in plan.faults if (f.part, f.what, f.session) == (Part.HANDLER, What.KILL, number)
+        )
+        return cls(plan.has(Part.GATEWAY, What.KILL, entry), plan.has(Part.NODE, What.KILL), kills)
 
 
 class Traffic:
@@ -44,21 +73,16 @@ class Traffic:
     def __init__(self, lab: Lab, number: int, work: Work, seed: int) -> None:
         pin = {h: nodes if len(nodes) > 1 else nodes[0] for h, nodes in work.pin.items()}
         self.work = work
+        choices = {"entry_node": work.entry_node} if work.entry_node else {"replicas": work.replicas}
         self.session = LiveSession.create(
-            lab.coordinator.url,
-            NAME,
-            variant=work.variant,
-            pin=pin,
-            entry_node=work.entry_node,
-            delivery=work.delivery,
-            window=work.window,
+            lab.url, NAME, variant=work.variant, pin=pin, delivery=work.delivery, window=work.window, **choices
         )
-        url = Whereabouts(self.session, door_host)
+        self.url = Whereabouts(self.session, door_host)
         self.clients = [
-            Client(f"{number}-{sender.kind}-{i}", 8 * number + i, sender, work.delivery == "live", seed + i, url)
+            Client(f"{number}-{sender.kind}-{i}", 8 * number + i, sender, work.delivery == "live", seed + i, self.url)
             for i, sender in enumerate(work.senders)
         ]
-        self.listeners = [Listener(f"{number}-listener-{e}", url, events=e) for e in (False, True)]
+        self.listeners = [Listener(f"{number}-listener-{e}", self.url, events=e) for e in (False, True)]
         self.in_flight: list[int] = []
 
     @property
@@ -84,16 +108,20 @@ class Traffic:
         self.in_flight.append(books["in_flight"])
         return checker.balance(books)
 
+    @property
+    def all_answers(self) -> list[Answer]:
+        """What all its clients got."""
+        return [answer for client in self.clients for answer in client.answers]
+
     def finish(self) -> list[str]:
         """Let the clients bring what is begun to its end; returns who does not."""
         for client in self.clients:
             client.done.set()
         return [f"client {c.name} does not end" for c in self.clients if not c.join(60)]
 
-    def settle(self, lab: Lab) -> tuple[dict[str, Any], dict[str, Any] | None]:
-        """Wait until the books and streams have settled; returns the books by the API and by the file."""
-        answers = [a for client in self.clients for a in client.answers]
-        highest = max((a.sequence for a in answers if a.sequence is not None), default=-1)
+    def settle(self, lab: Lab, *, moved: bool) -> tuple[dict[str, Any], dict[str, Any] | None]:
+        """Wait until the books and streams have settled; returns the books by the API and, unless *moved*, the file."""
+        highest = max((a.sequence for a in self.all_answers if a.sequence is not None), default=-1)
         books: dict[str, Any] = {}
 
         def settled() -> bool:
@@ -104,7 +132,7 @@ class Traffic:
         def same() -> bool:
             return settled() and books == read_books(lab.books_file(self.session.id))
 
-        for condition in (settled, same, lambda: all(one.last >= highest for one in self.listeners)):
+        for condition in (settled if moved else same, lambda: all(one.last >= highest for one in self.listeners)):
             try:
                 wait_for(condition, "", patience_s=SETTLE_S)
             except AssertionError:
@@ -113,28 +141,25 @@ class Traffic:
             listener.done.set()
         for listener in self.listeners:
             listener.join(5)
-        return books, read_books(lab.books_file(self.session.id))
+        return books, None if moved else read_books(lab.books_file(self.session.id))
 
-    def seen(self, lab: Lab, plan: Plan, number: int) -> Seen:
+    def seen(self, lab: Lab, damage: Damage) -> Seen:
         """Return all that is known."""
-        books, file = self.settle(lab)
-        kills = Counter(
-            f.handler_id for f in plan.faults if (f.part, f.what, f.session) == (Part.HANDLER, What.KILL, number)
-        )
-        entry = self.work.entry_node
+        books, file = self.settle(lab, moved=damage.node_lost)
         return Seen(
             sent={key: count for client in self.clients for key, count in client.sent.items()},
             marks={key: client.mark(key) for client in self.clients for key in client.sent},
-            answers=[answer for client in self.clients for answer in client.answers],
+            answers=self.all_answers,
             streams=[listener.results for listener in self.listeners],
             books=books,
             file=file,
             in_flight=self.in_flight,
             window=self.work.window,
             live=self.work.delivery == "live",
-            entry_lost=plan.has(Part.GATEWAY, What.KILL, entry),
-            node_lost=plan.has(Part.NODE, What.KILL),
-            killed=kills,
+            entry_lost=damage.entry_lost,
+            node_lost=damage.node_lost,
+            killed=damage.killed,
+            others=damage.others,
         )
 
 
@@ -160,33 +185,32 @@ def run(plan: Plan, frames: int, keep: Path | None = None) -> Outcome:
         traffic = [Traffic(lab, number, work, plan.seed) for number, work in enumerate(plan.works)]
         for one in traffic:
             one.start()
-        outcome.violations += _through(lab, plan, traffic, frames)
+        outcome.violations += through(Mischief(lab, [one.session.id for one in traffic]), plan, traffic, frames)
         outcome.violations += [fault for one in traffic for fault in one.finish()]
         for number, one in enumerate(traffic):
-            seen = one.seen(lab, plan, number)
-            outcome.violations += [f"session {number}: {fault}" for fault in checker.faults(seen)]
-            outcome.books.append(dict(seen.books))
-            outcome.frames += len(seen.answers)
-            outcome.posts += sum(a.attempts for a in seen.answers)
-            outcome.slowest_s = max(outcome.slowest_s, *(a.ended - a.began for a in seen.answers), 0.0)
+            outcome.note(number, one.seen(lab, Damage.planned(plan, number, one.work.entry_node)))
             one.session.close()
         outcome.violations += lab.end()
     outcome.seconds = round(time.monotonic() - began, 1)
     return outcome
 
 
-def _through(lab: Lab, plan: Plan, traffic: list[Traffic], frames: int) -> list[str]:
+def through(mischief: Mischief, plan: Plan, traffic: list[Traffic], frames: int) -> list[str]:
     """Let the faults happen, then wait for the frames; returns what went wrong meanwhile."""
     told: list[str] = []
-    mischief = Mischief(lab, [one.session.id for one in traffic])
     wait_for(lambda: all(one.answers >= AFTER for one in traffic), "the first answers", patience_s=30)
+    enough = time.monotonic() + plan.seconds
     for fault in plan.faults:
         mischief.begin(fault)
         told += [bad for one in traffic for bad in one.look()]
     mischief.join()
     goal = {client: len(client.answers) + AFTER for one in traffic for client in one.clients}
-    deadline = time.monotonic() + LONGEST_S
-    while any(len(c.answers) < goal[c] for c in goal) or sum(one.answers for one in traffic) < frames:
+    deadline = max(time.monotonic(), enough) + LONGEST_S
+    while (
+        any(len(c.answers) < goal[c] for c in goal)
+        or sum(one.answers for one in traffic) < frames
+        or time.monotonic() < enough
+    ):
         if time.monotonic() > deadline:
             slow = [c.name for c in goal if len(c.answers) < goal[c]]
             return [*told, *mischief.errors, f"{sum(o.answers for o in traffic)} answers in time; waiting: {slow}"]

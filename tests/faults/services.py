@@ -28,6 +28,7 @@ def write(folder: Path) -> tuple[Path, Path]:
         }  # fmt: skip
         (types / f"{number}.json").write_text(json.dumps(document))
     variants = [
+        _variant("pair", [(DECODE, 0, READ, 0)], []),
         _variant("chain", [(DECODE, 0, READ, 0), (READ, 0, COUNT, 0)], []),
         _variant(
             "fan",

@@ -14,7 +14,7 @@ from tests.faults.run import Traffic, run
 FRAMES = 150
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_all_promises_hold_whatever_goes_wrong(seed: int) -> None:
     outcome = run(plan(seed), FRAMES)
     assert outcome.violations == [], plan(seed).document()

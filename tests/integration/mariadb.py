@@ -75,6 +75,11 @@ class MariaDB:
         )
         return name
 
+    @property
+    def pid(self) -> int | None:
+        """The server's process, while there is one."""
+        return self._process.pid if self._process is not None else None
+
     def kill(self) -> None:
         """End the server at once, as a crash would."""
         self._end(signal.SIGKILL)
