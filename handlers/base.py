@@ -48,6 +48,7 @@ class Context:
     session_id: int = 0
     handler_id: int = 0
     allowed_hosts: frozenset[str] | None = None  # that handlers may reach by URLs (handlers.hosts); None: all
+    source_path: tuple[Path, ...] | None = None  # folders of the files that capture may read; None: all
     cache_path: Path | None = None  # for what can be computed again; None: a folder in model_path
 
 

@@ -23,6 +23,7 @@ from node.children import Child, Hooks, Job
 from node.galleries import Galleries
 from node.held import HandlerSlot, Held, end_slots
 from node.launcher import Launcher
+from node.limits import memory_mb
 from node.progress import progress_path
 from node.sessions import (
     BadPlan,
@@ -60,6 +61,7 @@ class AgentSettings:
     types: Mapping[int, HandlerTypeSpec]
     model_path: Path
     handler_timeout_s: float
+    handler_memory_mb: int = 0  # 0: by the profile of each type
 
 
 class Agent:
@@ -312,6 +314,7 @@ class Agent:
             params=params,
             model_path=str(settings.model_path),
             gallery_path=self._gallery_path(held, spec, params),
+            memory_mb=memory_mb(settings.handler_memory_mb, kind.profile),
         )
         job = Job(
             name=f"session {session_id} handler {handler_id}",
@@ -319,6 +322,7 @@ class Agent:
             args=(settings.child, handler_settings),
             progress=progress_path(settings.child.run_path, session_id, handler_id),
             stuck_after_s=settings.handler_timeout_s,
+            memory_mb=handler_settings.memory_mb,
         )
         hooks = Hooks(
             greeting=lambda: [held.configure()],

@@ -8,11 +8,24 @@ from typing import Any
 import msgspec
 
 from handlers.base import Context, Handler, Params, Unavailable, load_class, read_params
+from node.confinement import confine_handler
+from node.control import ChildSettings
 from node.targets import Check
 
 
-def run(pipe: Connection, checks: Sequence[Check], model_path: str, gallery_path: str | None) -> None:
-    """For each of *checks* send MessagePack (handler_type, reason or None), as each is known."""
+def run(
+    pipe: Connection,
+    checks: Sequence[Check],
+    model_path: str,
+    gallery_path: str | None,
+    settings: ChildSettings | None = None,
+) -> None:
+    """For each of *checks* send MessagePack (handler_type, reason or None), as each is known.
+
+    With *settings* behind the fence of the node's handlers.
+    """
+    if settings is not None:
+        confine_handler(settings, "availability", 0)
     context = Context(model_path=Path(model_path), gallery_path=Path(gallery_path) if gallery_path else None)
     for handler_type, class_name, params in checks:
         pipe.send_bytes(msgspec.msgpack.encode((handler_type, reason(class_name, params, context))))

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from node import targets
+from node.control import ChildSettings
 from node.launcher import Launched, Launcher
 from wire.messages import Body, HandlerAvailability
 from wire.resources import HandlerTypeSpec
@@ -38,8 +39,15 @@ class Catalogue:
     """Availability of *specs*; safe to use from several threads."""
 
     def __init__(
-        self, specs: Sequence[HandlerTypeSpec], launcher: Launcher, model_path: Path, gallery_path: Path | None
+        self,
+        specs: Sequence[HandlerTypeSpec],
+        launcher: Launcher,
+        model_path: Path,
+        gallery_path: Path | None,
+        settings: ChildSettings | None = None,
     ) -> None:
+        """settings: of the handlers' processes, whose fence the checks are kept behind."""
+        self._settings = settings
         self._specs = specs
         self._launcher = launcher
         self._paths = (model_path, gallery_path)
@@ -104,7 +112,7 @@ class Catalogue:
     def _ask(self, todo: list[targets.Check]) -> dict[int, str | None]:
         """Return the answers of one child; fewer than *todo* when it did not live to the end."""
         model_path, gallery_path = self._paths
-        args = (todo, str(model_path), str(gallery_path) if gallery_path else None)
+        args = (todo, str(model_path), str(gallery_path) if gallery_path else None, self._settings)
         launched = self._launcher.launch("availability", targets.availability, args)
         try:
             return self._answers(launched, len(todo))

@@ -21,6 +21,7 @@ import msgspec
 
 from node import control
 from node.launcher import Launched, Launcher
+from node.limits import private_mb
 from node.progress import Progress, ProgressFile
 from node.supervision import ChildEvent, ChildState, Deaths, transition
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 PREPARE_TIMEOUT_S = 300.0  # a child that is not ready by then is stuck in its preparation
 LOOK_PERIOD_S = 1.0  # how often a child's progress is looked at
+MEMORY_PERIOD_S = 0.25  # how often a look is taken at the memory of one that has a limit
 KILL_WAIT_S = 5.0
 
 
@@ -40,6 +42,7 @@ class Job:
     args: tuple[Any, ...]
     progress: Path | None = None  # where it says what it does
     stuck_after_s: float = 0.0  # 0: never
+    memory_mb: int = 0  # that it may use; 0: any amount
     gives_up: bool = True
 
 
@@ -176,6 +179,7 @@ class Child:
 
     def _listen(self, launched: Launched) -> None:
         """Handle messages until the process has ended or closed its pipe."""
+        looked = time.monotonic()
         while True:
             ready = wait([launched.pipe, launched.ended], self._period())
             if launched.pipe in ready:
@@ -183,8 +187,11 @@ class Child:
                     return
             elif ready:
                 return
-            elif self._stuck():
-                launched.kill()
+            period, now = self._period(), time.monotonic()
+            if period is not None and now - looked >= period:  # also when it never stops talking
+                looked = now
+                if self._must_die(launched):
+                    launched.kill()
 
     def _read(self, pipe: Connection) -> bool:
         """Handle one message; False at the end of the pipe."""
@@ -274,11 +281,24 @@ class Child:
 
     def _period(self) -> float | None:
         """Return how long to listen before the next look, s; None: no look is needed."""
+        if self.job.memory_mb:
+            return MEMORY_PERIOD_S
         if self._state is ChildState.STARTING:
             return LOOK_PERIOD_S
         if self.job.progress is None or not self.job.stuck_after_s:
             return None
         return min(LOOK_PERIOD_S, self.job.stuck_after_s / 4)
+
+    def _must_die(self, launched: Launched) -> bool:
+        """Return True, with the reason noted, when the process must be killed."""
+        return self._stuck() or self._greedy(launched)
+
+    def _greedy(self, launched: Launched) -> bool:
+        used = private_mb(launched.process.pid) if self.job.memory_mb and launched.process.pid else 0
+        if used <= self.job.memory_mb:
+            return False
+        self._why = f"used {used} MiB of memory, more than its limit of {self.job.memory_mb} MiB (handler_memory_mb)"
+        return True
 
     def _stuck(self) -> bool:
         """Return True, with the reason noted, when the process must be killed."""

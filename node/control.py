@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from node.fence import Fence
 from wire.messages import Books, PacketInfo, SessionPlan
 
 FLUSH_PERIOD_S = 0.5  # how often a child hands over its telemetry
@@ -205,6 +206,8 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
     allowed_hosts: list[str] = []  # that handlers may reach by URLs, see handlers.hosts
     port_counts: dict[int, tuple[int, int]] = {}  # handler_type -> (inputs, outputs), for wire.graph.Topology
     output_types: dict[int, list[str]] = {}  # handler_type -> type names of its outputs, as in config/handlers
+    source_path: list[str] = []  # folders of the files that capture may read
+    fence: Fence | None = None  # of handlers' processes; None: they are not kept from anything
 
 
 class HandlerSettings(Struct, frozen=True, kw_only=True):
@@ -216,3 +219,4 @@ class HandlerSettings(Struct, frozen=True, kw_only=True):
     params: dict[str, Any]
     model_path: str
     gallery_path: str | None
+    memory_mb: int = 0  # that its process may use; 0: any amount

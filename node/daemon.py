@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from node import older
+from msgspec.structs import replace
+
+from node import confinement, older
 from node.agent import Agent, AgentSettings
 from node.catalogue import Catalogue
 from node.clock import Offset
 from node.control import ChildSettings
 from node.control_server import ControlServer
+from node.fence import fence_of
 from node.galleries import Galleries, Key
 from node.heartbeat import Convergence, HeartbeatThread
 from node.launcher import Launcher
@@ -100,7 +103,8 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     """Start everything; *stack* ends it in reverse order. Raises CannotStart."""
     sockets = _bind(stack, node)
     folder = _run_folder(stack, node)
-    launcher = Launcher()
+    logger.info("%s", confinement.describe())
+    launcher = Launcher(node.handler_environ)
     launcher.start()
     stack.callback(launcher.stop)
     boot_id, token = secrets.token_hex(8), settings.security.token
@@ -108,7 +112,8 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(agent))
     galleries = _galleries(node, folder, token, lambda: [(s, slot.handler_id) for s, slot in agent.slots()])
     sink = Sink(reporter)
-    agent = Agent(_agent_settings(settings, node, specs, folder), launcher, sockets.data, sink, galleries)
+    held = _agent_settings(settings, node, specs, folder)
+    agent = Agent(held, launcher, sockets.data, sink, galleries)
     reporter.start()
     stack.callback(reporter.stop)
     galleries.start()
@@ -117,7 +122,7 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     if not agent.start():
         raise CannotStart(f"the gateway does not start: {agent.gateway.reason or 'no answer'}", FAILED)
 
-    catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path)
+    catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path, replace(held.child, token=None))
     catalogue.start()
     stack.callback(catalogue.stop)
     host = older.Host(node.node_id, sockets.data_url, port_counts(specs))
@@ -163,12 +168,15 @@ def _agent_settings(
         allowed_hosts=node.allowed_hosts,
         port_counts=port_counts(specs),
         output_types={s.handler_type: list(s.outputs) for s in specs},
+        source_path=list(map(str, node.source_path)),
+        fence=fence_of(settings, node, folder.path, (s.class_name for s in specs)),
     )
     return AgentSettings(
         child=child,
         types={s.handler_type: s for s in specs},
         model_path=node.model_path,
         handler_timeout_s=node.handler_timeout,
+        handler_memory_mb=node.handler_memory_mb,
     )
 
 

@@ -12,12 +12,14 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
+
+from node.environment import for_children
 
 PRELOAD = ("numpy", "cv2")
 ENVIRONMENT = {
@@ -56,14 +58,21 @@ class Launched:
 class Launcher:
     """Starts children; safe to use from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, environ: Collection[str] = ()) -> None:
+        """environ: names of variables that children get beyond the usual ones."""
+        self._more = environ
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(PRELOAD))
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """Start the fork server, whose environment all children share."""
-        os.environ.update(ENVIRONMENT)
+        """Start the fork server, whose environment all children share: it has none of this process's secrets.
+
+        This process forgets its own too, so that a fork server that is started again has no more.
+        """
+        kept = for_children(os.environ, self._more)
+        os.environ.clear()
+        os.environ.update(kept | ENVIRONMENT)
         with self._lock, _signals_blocked():
             forkserver.ensure_running()
 

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+PROGRESS = "handlers"  # folder in the agent's folder: these files, which all handlers may read
 _LAYOUT = struct.Struct("<qdqqq")  # sequence or -1, since (monotonic s), frames done, packets waiting, last
 
 
@@ -32,6 +33,7 @@ class ProgressFile:
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
         if create:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             path.write_bytes(_LAYOUT.pack(-1, time.monotonic(), 0, 0, -1))
         with path.open("r+b") as file:
             self._map = mmap.mmap(file.fileno(), _LAYOUT.size)
@@ -85,4 +87,4 @@ def last_done(run_path: str | Path, session_id: int, handler_id: int) -> int | N
 
 def progress_path(run_path: str | Path, session_id: int, handler_id: int) -> Path:
     """Return where a handler's process keeps its file: the agent makes it before it starts the process."""
-    return Path(run_path) / f"progress-{session_id}-{handler_id}"
+    return Path(run_path) / PROGRESS / f"progress-{session_id}-{handler_id}"

@@ -23,8 +23,10 @@ def handler(pipe: Connection, settings: ChildSettings, handler_settings: Handler
     run(pipe, settings, handler_settings)
 
 
-def availability(pipe: Connection, checks: list[Check], model_path: str, gallery_path: str | None) -> None:
+def availability(
+    pipe: Connection, checks: list[Check], model_path: str, gallery_path: str | None, settings: ChildSettings | None
+) -> None:
     """Say which handler types can run here (see node.catalogue)."""
     from node.availability import run
 
-    run(pipe, checks, model_path, gallery_path)
+    run(pipe, checks, model_path, gallery_path, settings)

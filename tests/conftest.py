@@ -35,6 +35,7 @@ node_port = 0
 data_port = 0
 labels = {name}
 gallery_path = {root}/samples/gallery
+source_path = {root}/samples, {folder}/..
 
 [reporter]
 send_report_period = 0.5
@@ -71,10 +72,11 @@ def start_daemon(tmp_path: Path) -> Iterator[StartDaemon]:
 
     At the end each is stopped by SIGTERM, last first, and must leave with status 0 and no process behind.
     """
-    yield from _starter(tmp_path)
+    yield from starting(tmp_path)
 
 
-def _starter(folder: Path) -> Iterator[StartDaemon]:
+def starting(folder: Path) -> Iterator[StartDaemon]:
+    """Yield what starts daemons in *folder*; goes on to end them, for fixtures of a module's or a session's own."""
     started: list[Daemon] = []
     (folder / "nodes").mkdir(exist_ok=True)
 
@@ -115,7 +117,7 @@ def cluster(start_daemon: StartDaemon, tmp_path: Path) -> Cluster:
 def shared_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """One cluster for all tests of a module that leave it as they found it."""
     folder = tmp_path_factory.mktemp("cluster")
-    starter = _starter(folder)
+    starter = starting(folder)
     yield _cluster(next(starter), folder)
     next(starter, None)
 

@@ -78,6 +78,10 @@ def words(text: str) -> list[str]:
     return [word for word in (part.strip() for part in re.split(r"[,\n]", text)) if word]
 
 
+def _paths(text: str, root: Path) -> list[Path]:
+    return [_path(word, root) for word in words(text)]
+
+
 def _urls(text: str, _: Path) -> list[str]:
     urls = [word.rstrip("/") for word in words(text)]
     for url in urls:
@@ -143,6 +147,7 @@ SECONDS = _number(0.05, 86400, "seconds")
 AMOUNT = _number(0, 1e9)
 SHARE = _number(0, 1)
 PATH = Kind("a path; relative ones start at the repository's root", _path)
+PATHS = Kind("folders, separated by commas; relative ones start at the repository's root", _paths)
 URLS = Kind("one or several http://HOST:PORT, separated by commas", _urls)
 WORDS = Kind("words, separated by commas", lambda text, _: words(text))
 HOSTS = Kind("host names, addresses, networks like 10.0.0.0/8, or *; separated by commas", _hosts)

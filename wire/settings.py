@@ -91,6 +91,9 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     cpus: Annotated[list[int], kinds.CORES] = []  # cores that handlers may use; empty: all
     handler_timeout: Annotated[float, kinds.SECONDS] = 10.0  # no progress for so long: stuck
     allowed_hosts: Annotated[list[str], kinds.HOSTS] = []  # for tx and capture; empty: LOOPBACK, or none (see _section)
+    source_path: Annotated[list[Path], kinds.PATHS] = []  # folders of the files that capture may read; empty: samples
+    handler_memory_mb: Annotated[int, kinds.SIZE_MB] = 0  # of a handler's process; 0: by its profile (node.limits)
+    handler_environ: Annotated[list[str], kinds.WORDS] = []  # more variables of the environment that handlers get
 
 
 class ReporterSettings(Section, frozen=True, kw_only=True):
@@ -183,6 +186,7 @@ def _section(reader: Reader, section: str) -> Section | None:
     values["listen_addr"] = values["listen_addr"] or values["node_addr"]
     if not values["allowed_hosts"] and kinds.is_loopback(values["listen_addr"]):
         values["allowed_hosts"] = list(LOOPBACK)
+    values["source_path"] = values["source_path"] or [reader.root / "samples"]
     return NodeSettings(section=section, **values)
 
 

@@ -18,6 +18,7 @@ import msgspec
 from node import control
 from node.addresses import GATEWAY, GATEWAY_DEPTH, lost_path
 from node.channel import Channel
+from node.confinement import confine_gateway
 from node.control import (
     Attach,
     Attached,
@@ -256,6 +257,7 @@ def run(pipe: Pipe, listener: socket.socket, settings: ChildSettings) -> None:
     """Target of the gateway's process; returns when the agent says so or is gone."""
     structs.learn()
     settle(settings, pin=False)
+    confine_gateway(settings)
     gateway = Gateway(pipe, listener, settings)
     gateway.start()
     gateway.listen()

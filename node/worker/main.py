@@ -22,9 +22,10 @@ from handlers.base import Context, Handler, Source, Unavailable, load_class, rea
 from node import control
 from node.addresses import handler_address, handler_depth
 from node.channel import Channel
+from node.confinement import confine_handler
 from node.control import ChildSettings, Configure, Failed, HandlerSettings, Ready, SetRunning, Shutdown
 from node.forward import Forwarder
-from node.progress import ProgressFile
+from node.progress import ProgressFile, progress_path
 from node.recorder import Recorder
 from node.routing import Routing
 from node.worker.link import Link
@@ -117,6 +118,7 @@ class Worker:
             session_id=spec.session_id,
             handler_id=spec.handler_id,
             allowed_hosts=frozenset(node.allowed_hosts),
+            source_path=tuple(map(Path, node.source_path)),
         )
         return cls(read_params(cls, spec.params), context)
 
@@ -139,7 +141,7 @@ class Worker:
         handler = self.prepare()
         if handler is None:
             return
-        progress = ProgressFile(progress_path(self._settings, session_id, handler_id))
+        progress = ProgressFile(progress_path(self._settings.run_path, session_id, handler_id))
         link = Link(session_id, handler_id, self._settings, self.routing, sender, self.recorder, progress, inbox)
         try:
             if isinstance(handler, Source):
@@ -157,11 +159,6 @@ class Worker:
         if telemetry is not None:
             with contextlib.suppress(OSError):
                 self.say(telemetry)
-
-
-def progress_path(settings: ChildSettings, session_id: int, handler_id: int) -> Path:
-    """Return the path of a handler's progress file; the agent makes the file before it starts the process."""
-    return Path(settings.run_path) / f"progress-{session_id}-{handler_id}"
 
 
 def leave_soon(closing: threading.Event, grace_s: float = 1.0) -> None:
@@ -191,6 +188,8 @@ def run(pipe: Connection, settings: ChildSettings, spec: HandlerSettings) -> Non
     """Target of a handler's process; returns when the agent says so or is gone."""
     structs.learn()
     settle(settings, pin=True)
+    progress = progress_path(settings.run_path, spec.session_id, spec.handler_id)
+    confine_handler(settings, f"{spec.session_id}-{spec.handler_id}", spec.memory_mb, progress)
     worker = Worker(pipe, settings, spec)
     try:
         first = control.receive(pipe, control.to_handler)

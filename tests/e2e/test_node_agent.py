@@ -21,7 +21,7 @@ import psutil
 import pytest
 import requests
 
-from node.progress import ProgressFile
+from node.progress import ProgressFile, progress_path
 from tests.conftest import StartDaemon
 from tests.daemons import ROOT, Daemon
 
@@ -204,7 +204,7 @@ def test_a_stopping_node_finishes_the_frame_in_flight(node: Daemon) -> None:
 
 def _begun(node: Daemon) -> bool:
     """Return True when a handler works on a frame: its progress file names one."""
-    return ProgressFile(_folder_of(node) / "progress-7-1").read().sequence is not None
+    return ProgressFile(progress_path(_folder_of(node), 7, 1)).read().sequence is not None
 
 
 def test_the_older_protocol_keeps_its_states(node: Daemon) -> None:

@@ -72,6 +72,7 @@ def test_a_slow_replica_holds_no_more_than_its_share(fast: int, window: int) -> 
 
 def test_a_node_knows_what_its_handler_finished_last(tmp_path: Path) -> None:
     path = progress_path(tmp_path, 7, 3)
+    path.parent.mkdir()
     assert last_done(tmp_path, 7, 3) is None
     path.write_bytes(b"")
     assert last_done(tmp_path, 7, 3) is None, "the agent is just making it"
