@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 
 from node.control import LinkStats, Telemetry
+from node.tally import SEND_S, SERVICE_S, Tally
 from wire.messages import PacketEvent, PacketInfo
 
 MAX_EVENTS = 20_000  # per period; more are counted, not kept
@@ -16,10 +17,10 @@ class Recorder:
         self._threshold = int(sample * 2**32)
         self._packets: list[PacketInfo] = []
         self._lost = 0
-        self._links: dict[int, list[float]] = defaultdict(lambda: [0, 0, 0.0])
+        self._links: dict[int, _Link] = defaultdict(_Link)
         self._unreachable: set[int] = set()
         self._frames = 0
-        self._service_ms = 0.0
+        self._service = Tally(SERVICE_S)
         self.queue_size = 0
 
     def event(
@@ -40,14 +41,14 @@ class Recorder:
     def served(self, start: float, end: float) -> None:
         """Note an executed frame; s by any one clock."""
         self._frames += 1
-        self._service_ms += (end - start) * 1000
+        self._service.add(end - start)
 
     def sent(self, node_id: int, size: int, seconds: float) -> None:
         """Note a packet sent to another node."""
         link = self._links[node_id]
-        link[0] += 1
-        link[1] += size
-        link[2] += seconds * 1000
+        link.frames += 1
+        link.bytes += size
+        link.tally.add(seconds)
 
     def unreachable(self, node_id: int) -> None:
         """Note that a node took no connection."""
@@ -56,9 +57,9 @@ class Recorder:
     def take(self) -> Telemetry | None:
         """Return what has come since the last call, or None."""
         packets, self._packets = self._packets, []
-        links, self._links = self._links, defaultdict(lambda: [0, 0, 0.0])
+        links, self._links = self._links, defaultdict(_Link)
         frames, self._frames = self._frames, 0
-        service, self._service_ms = self._service_ms, 0.0
+        service, self._service = self._service.read(), Tally(SERVICE_S)
         lost, self._lost = self._lost, 0
         unreachable, self._unreachable = self._unreachable, set()
         if not (packets or links or frames or lost or unreachable):
@@ -66,12 +67,27 @@ class Recorder:
         return Telemetry(
             packets=packets,
             packets_lost=lost,
-            links=[LinkStats(n, int(f), int(b), ms) for n, (f, b, ms) in list(links.items())],
+            links=[link.stats(node_id) for node_id, link in list(links.items())],
             unreachable=sorted(unreachable),
             frames=frames,
-            service_ms=service,
+            service_ms=service.total_s * 1000,
+            service=service,
             queue_size=self.queue_size,
         )
+
+
+class _Link:
+    """What went to one node."""
+
+    __slots__ = ("bytes", "frames", "tally")
+
+    def __init__(self) -> None:
+        self.frames = self.bytes = 0
+        self.tally = Tally(SEND_S)
+
+    def stats(self, node_id: int) -> LinkStats:
+        seconds = self.tally.read()
+        return LinkStats(node_id, self.frames, self.bytes, seconds.total_s * 1000, seconds)
 
 
 now = time.time  # events carry wall-clock time; durations are taken with time.monotonic

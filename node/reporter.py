@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from node import sampler
 from node.control import LinkStats
+from node.figures import Backlog
 from node.gpu import Gpus
 from node.outbox import Outbox
 from node.sampler import ProcessSample
@@ -94,6 +95,11 @@ class Reporter:
     def dropped(self) -> int:
         """Rows and reports that found no room, since the start."""
         return self._outbox.dropped + self._sender.dropped
+
+    def backlog(self) -> Backlog:
+        """Return what waits for the collector."""
+        reports, size = self._sender.waiting()
+        return Backlog(reports=reports, bytes=size, dropped=self.dropped)
 
     # --- sampler thread -------------------------------------------------------------------------------
 

@@ -42,6 +42,10 @@ class Sender:
         """Reports dropped: no room in the spool, or no disk."""
         return self._lost + (self._spool.dropped if self._spool else 0)
 
+    def waiting(self) -> tuple[int, int]:
+        """Return how many reports wait on disk, and their bytes."""
+        return (0, 0) if self._spool is None else (len(self._spool), self._spool.size)
+
     def start(self) -> None:
         """Begin to send; what an earlier run left in the spool goes first."""
         self._news.set()

@@ -34,7 +34,7 @@ class Spool:
     @property
     def size(self) -> int:
         """Bytes of the waiting reports."""
-        return sum(self._sizes.values())
+        return sum(list(self._sizes.values()))  # copied at once: another thread may ask
 
     def put(self, data: bytes) -> None:
         """Add a report behind all others; it is on the disk when this returns. Raises OSError."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node.control import LinkStats, Telemetry
+from node.totals import Totals
 from wire.messages import PacketInfo
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,13 @@ class Sink:
         self._lock = threading.Lock()
         self._unreachable: set[int] = set()
         self.lost = 0
+        self.totals = Totals()
         self.hurry: Callable[[], None] = lambda: None  # called when a node proves unreachable
+
+    def served(self, handler_type: int, telemetry: Telemetry) -> None:
+        """Count the work of a handler's process."""
+        if telemetry.frames:
+            self.totals.served(handler_type, telemetry.service)
 
     def take(self, telemetry: Telemetry) -> None:
         """Hand over the rows of *telemetry*."""
@@ -35,6 +42,7 @@ class Sink:
             self._receiver.packets(telemetry.packets)
         if telemetry.links:
             self._receiver.links(telemetry.links)
+            self.totals.sent(telemetry.links)
         if telemetry.unreachable:
             with self._lock:
                 self._unreachable.update(telemetry.unreachable)

@@ -16,6 +16,7 @@ from node.gateway.books import AT_ENTRY, BooksFile
 from node.gateway.index import IndexFile, Key, Record
 from node.gateway.results import Kept, Result
 from node.gateway.window import OpenFrame, Window
+from node.tally import LATENCY_S, Tally
 from wire.messages import Books, FrameStatus
 
 RECENT = 512  # results that the figures are made of, at most
@@ -38,6 +39,7 @@ class Outcomes:
         self.books = BooksFile(books_path, first_sequence, answered)
         self._waiters: dict[int, threading.Event] = {}
         self._wakes: defaultdict[int, list[Callable[[], None]]] = defaultdict(list)
+        self.latency = Tally(LATENCY_S)
         self._latencies: deque[float] = deque(maxlen=RECENT)
         self._finishes: deque[float] = deque(maxlen=RECENT)
         self.source_ended = False
@@ -62,6 +64,7 @@ class Outcomes:
         answered = result.status is not FrameStatus.DROPPED  # what was dropped may be sent again
         if answered:
             self._latencies.append(result.latency_ms)
+            self.latency.add(result.latency_ms / 1000)
             self._finishes.append(result.finished)
         if result.status is FrameStatus.OK:
             self._window.answered(result.latency_ms)

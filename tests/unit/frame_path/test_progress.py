@@ -7,6 +7,7 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node import control
@@ -97,8 +98,9 @@ def test_links_and_service_times_are_summed_and_travel() -> None:
     recorder.served(1.0, 1.5)
     taken = recorder.take()
     assert taken is not None
-    assert taken.links == [control.LinkStats(2, 2, 150, 750.0), control.LinkStats(3, 1, 1, 0.0)]
-    assert (taken.frames, taken.service_ms) == (1, 500.0)
+    assert [link[:4] for link in map(msgspec.structs.astuple, taken.links)] == [(2, 2, 150, 750.0), (3, 1, 1, 0.0)]
+    assert [(sum(link.seconds.numbers), link.seconds.total_s) for link in taken.links] == [(2, 0.75), (1, 0.0)]
+    assert (taken.frames, taken.service_ms, sum(taken.service.numbers)) == (1, 500.0, 1)
     encoded = control._encoder.encode(taken)
     assert control.from_child.decode(encoded) == taken
 
