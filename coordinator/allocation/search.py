@@ -26,7 +26,8 @@ class Resource(NamedTuple):
     def of(self, handlers: Sequence[int], chosen: Ints) -> Floats:
         """Return (handlers, chosen nodes) what they need; (handlers, 1) where that is the same on all nodes."""
         needs = [self.needs[h] for h in handlers]
-        return np.array([need[chosen] if isinstance(need, np.ndarray) else [need] for need in needs])
+        width = len(chosen) if any(isinstance(need, np.ndarray) for need in needs) else 1
+        return np.array([need[chosen] if isinstance(need, np.ndarray) else np.full(width, need) for need in needs])
 
 
 class Search:

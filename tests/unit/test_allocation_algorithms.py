@@ -228,3 +228,13 @@ def test_a_users_algorithm_is_loaded_by_name_and_checked_like_any() -> None:
 def test_an_algorithm_that_cannot_be_used_is_named(spec: str) -> None:
     with pytest.raises(AlgorithmError, match=f"mine = {spec}"):
         load_algorithms({"mine": spec})
+
+
+@pytest.mark.parametrize("handler", [1, 3])
+def test_one_handler_is_placed_anew_while_the_others_are_where_they_are(handler: int) -> None:
+    """What a repair asks: memory differs by node for what runs already, and not for what has lost its place."""
+    stay = {h: (1,) for h in (1, 2, 3, 4) if h != handler}
+    asked = request(pins=stay, replicas=dict.fromkeys((1, 2, 3, 4), 1), entry_node=1)
+    here = Placement(nodes=stay | {handler: ()}, entry_node=1)
+    world = snapshot(node(1), node(2, refuses="is down"), node(3))
+    assert allocate("layered_dp", asked, world, here) == stay | {handler: (1,)}
