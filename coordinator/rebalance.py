@@ -20,6 +20,7 @@ PAUSE_S = 120.0  # after a move, doubled for each more in the last MEMORY_S
 MEMORY_S = 900.0
 LEAST_GAIN = 0.2  # share of the latency, or of the frames/s, where the objective is broken
 LEAST_GAIN_WELL = 0.3  # where nothing is
+LEAST_IN_TIME = 0.02  # share of all frames, late here and in time there; late ones must be half as many, too
 HORIZON_S = 300.0  # the placement is thought to last so long
 PREPARE_MS = 2000.0  # of a handler that moves, where its profile does not say what loading takes
 CROWDED = 0.5  # share of the window in flight: frames wait, so few frames/s are not the clients' doing
@@ -88,7 +89,8 @@ def pause_s(moved_s_ago: tuple[float, ...]) -> float:
 
 def _mend(situation: Situation, then: Predicted, fault: str, objective: Objective) -> Verdict:
     words = f"{fault}, for {situation.broken_s:.0f} s; {_compared(situation.now, then)}"
-    if not (_faster(situation.now, then) or _wider(situation.now, then, objective)):
+    better = _faster(situation.now, then) or _wider(situation.now, then, objective) or _surer(situation.now, then)
+    if not better:
         return Verdict(move=False, why=f"{words}: no better place is known")
     if situation.broken_s < PATIENCE_S:
         return Verdict(move=False, why=words, better=True)
@@ -97,10 +99,11 @@ def _mend(situation: Situation, then: Predicted, fault: str, objective: Objectiv
 
 def _gain(situation: Situation, then: Predicted, cost: float, objective: Objective) -> Verdict:
     words = _compared(situation.now, then)
-    if missed(objective, then) is not None or not _faster(situation.now, then, LEAST_GAIN_WELL):
+    surer = _surer(situation.now, then)
+    if missed(objective, then) is not None or not (surer or _faster(situation.now, then, LEAST_GAIN_WELL)):
         return Verdict(move=False, why=f"{words}: too little to move for")
     won = (situation.now.latency_ms - then.latency_ms) * situation.fps * HORIZON_S
-    if won < cost:
+    if won < cost and not surer:
         return Verdict(move=False, why=f"{words}: {won:.0f} ms won in {HORIZON_S:.0f} s, {cost:.0f} ms to prepare")
     if situation.better_s < STEADY_S:
         return Verdict(move=False, why=f"{words}, for {situation.better_s:.0f} s only", better=True)
@@ -117,8 +120,19 @@ def _wider(now: Predicted, then: Predicted, objective: Objective) -> bool:
     return now.fps < objective.min_fps and then.fps >= now.fps * (1 + LEAST_GAIN)
 
 
+def _surer(now: Predicted, then: Predicted) -> bool:
+    """Return whether many fewer frames are predicted to be late, where that is known: replicas bring this, even where
+    the mean grows by their way.
+    """
+    if now.late is None or then.late is None:
+        return False
+    return then.late <= now.late / 2 and now.late - then.late >= LEAST_IN_TIME
+
+
 def _compared(now: Predicted, then: Predicted) -> str:
-    return (
-        f"predicted {now.latency_ms:.0f} ms and {now.fps or 0:.1f} frames/s here, "
-        f"{then.latency_ms:.0f} ms and {then.fps or 0:.1f} frames/s there"
-    )
+    return f"predicted {_told(now)} here, {_told(then)} there"
+
+
+def _told(of: Predicted) -> str:
+    late = "" if of.late is None else f" ({of.late:.1%} of the frames late)"
+    return f"{of.latency_ms:.0f} ms and {of.fps or 0:.1f} frames/s{late}"

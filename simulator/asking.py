@@ -36,7 +36,8 @@ def new(held: Held, variants: tuple[Variant, ...], control: Control, seed: int) 
 
 def unbound(request: Request) -> Request:
     """Return *request* so that a placement is had even where it will miss the objective."""
-    return replace(request, objective=replace(request.objective, max_latency_ms=None, min_fps=None))
+    objective = replace(request.objective, max_latency_ms=None, min_fps=None)
+    return replace(request, objective=objective, judged_ms=request.within_ms)
 
 
 def repair(request: Request, placement: Placement, lost: Iterable[int]) -> tuple[Request, Placement]:

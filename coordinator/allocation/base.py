@@ -52,8 +52,14 @@ class Request(Struct, frozen=True, kw_only=True):
     labels: frozenset[str] = frozenset()  # every node used must carry them
     entry_node: int | None = None
     rate: float | None = None  # frames/s expected; None: one client that waits for each result
+    judged_ms: float | None = None  # a frame later than that is late, though no bound says so; see within_ms
     seed: int = 0  # all randomness comes from here
     explain: bool = False  # somebody will read why: what each handler costs here and elsewhere
+
+    @property
+    def within_ms(self) -> float | None:
+        """Return within which time a frame is of use: as the objective says, or is known without a bound."""
+        return self.objective.max_latency_ms if self.judged_ms is None else self.judged_ms
 
     def count(self, handler_id: int) -> int:
         """Return on how many nodes the handler is to run."""
@@ -157,6 +163,7 @@ class Predicted(Struct, frozen=True, kw_only=True):
     wait_ms: float = 0.0
     transfer_ms: float = 0.0
     cost_per_1000: float | None = None  # of 1,000 frames, in the currency of cost_per_hour
+    late: float | None = None  # share of the frames later than they are of use, 0-1, where that and the rate are known
     joules: float | None = None  # per frame, above what the nodes draw when idle
 
 

@@ -153,7 +153,7 @@ class Evaluator:
         return self._last[1]
 
     def _outcome(self, nodes: Assignment, entry: int) -> Outcome:
-        load = self._load(nodes)
+        load = self.load(nodes)
         done: dict[int, Parts] = {}
         for handler in self.order:
             done[handler] = self._begin(handler, nodes, entry, done).plus(*self.own(handler, nodes, load), 0.0)
@@ -162,7 +162,7 @@ class Evaluator:
 
     def own(self, handler: int, nodes: Assignment, load: Mapping[int, float] | None = None) -> tuple[float, float]:
         """Return compute and wait of *handler* in ms, the means of its replicas."""
-        load = self._load(nodes) if load is None else load
+        load = self.load(nodes) if load is None else load
         cost, places = self.costs[handler], nodes[handler]
         compute = wait = 0.0
         for n in places:
@@ -195,7 +195,7 @@ class Evaluator:
             return cost(sources[0], targets[0], load)
         return sum(cost(a, b, load) for a in sources for b in targets) / (len(sources) * len(targets))
 
-    def _load(self, nodes: Assignment) -> dict[int, float]:
+    def load(self, nodes: Assignment) -> dict[int, float]:
         """Return the cores that this session keeps busy on each node at its rate; without a rate it takes turns."""
         load: dict[int, float] = {}
         if self.rate is not None:

@@ -14,6 +14,7 @@ from coordinator.allocation.improve import Pools, improve
 from coordinator.allocation.links import FAR
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.paths import Paths
+from coordinator.allocation.replicate import Replicated, replicated, wanted
 from coordinator.allocation.search import Chosen, Search
 from wire.messages import Maximize, Minimize
 
@@ -43,10 +44,15 @@ class LayeredDp:
         search, found = begun.paths.search, solved(begun)
         if search.short_mib(found) > 0:
             raise search.refuse(found)
-        return search.decision(found, lambda h: _why(request, h, len(found[h])))
+        spread = replicated(begun.paths, found)
+        return search.decision(spread.nodes, lambda h: _why(request, h, spread))
 
     def least_ms(self, request: Request, snapshot: Snapshot, current: Placement | None) -> float:
-        """Return a lower bound of what any placement of the first variant takes. Raises Unplaceable."""
+        """Return a lower bound of what any placement of the first variant takes, without replicas that shorten its
+        queues. Raises Unplaceable.
+        """
+        if wanted(request):
+            return 0.0
         return _begun(request, snapshot, current).bound
 
 
@@ -258,9 +264,14 @@ def _spread(paths: Paths) -> Chosen:
     return nodes
 
 
-def _why(request: Request, handler: int, replicas: int) -> str:
+def _why(request: Request, handler: int, spread: Replicated) -> str:
     if request.pins.get(handler):
         return "pinned"
+    replicas = len(spread.nodes[handler])
     objective = request.objective
     aims = [str(aim) for aim in (objective.maximize, objective.minimize) if aim not in (None, Maximize.ACCURACY)]
-    return f"best predicted {' and '.join(aims) or 'latency'}" + (f", {replicas} replicas" if replicas > 1 else "")
+    words = f"best predicted {' and '.join(aims) or 'latency'}" + (f", {replicas} replicas" if replicas > 1 else "")
+    if replicas == 1 or spread.before is None or handler in request.replicas:
+        return words
+    late = f"{spread.after:.1%} of the frames later than {request.within_ms:g} ms"
+    return f"{words}: {late} instead of {spread.before:.1%}"

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import msgspec
+
 from coordinator.allocation.base import Placement, Predicted, Request, Snapshot, Variant, work
 from coordinator.allocation.cost import Outcome, always_run, evaluator, model
+from coordinator.allocation.tail import Tail
 from wire.messages import HandlerSpec
 
 __all__ = ["always_run", "predict", "predicted", "service_ms"]
@@ -25,7 +28,11 @@ def predict(variant: Variant, placement: Placement, snapshot: Snapshot, request:
     nodes = {h: tuple(index[n] for n in ns) for h, ns in placement.nodes.items()}
     entry = index.get(placement.entry_node, nodes[variant.topology.entry][0])
     costs = evaluator(variant, request, snapshot)
-    return predicted(costs.evaluate(nodes, entry), variant, priced=costs.model.priced)
+    found = predicted(costs.evaluate(nodes, entry), variant, priced=costs.model.priced)
+    if request.within_ms is None or request.rate is None:
+        return found
+    late = Tail(costs, request.within_ms).late(nodes, entry)
+    return msgspec.structs.replace(found, late=round(late, 5))
 
 
 def predicted(outcome: Outcome, variant: Variant, *, priced: bool) -> Predicted:

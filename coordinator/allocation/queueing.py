@@ -26,9 +26,12 @@ def core_stretch(utilisation: Value, cpus: Value) -> Value:
 
 
 def queue_ms(service_ms: Value, rate: float, replicas: int) -> Value:
-    """Return the mean wait before a handler's own process: M/G/1 (Pollaczek-Khinchine) at rate/replicas frames/s."""
+    """Return the mean wait before a handler's processes: M/G/c by Sakasegawa (1977), c replicas of which the least
+    busy takes the frame; for one M/G/1 exactly (Pollaczek-Khinchine).
+    """
     rho = _capped(service_ms * (rate / replicas / 1000))
-    wait: Value = service_ms * rho / (1 - rho) * ((1 + SERVICE_CV2) / 2)
+    share = rho ** ((2 * (replicas + 1)) ** 0.5 - 1) / (replicas * (1 - rho))
+    wait: Value = service_ms * share * ((1 + SERVICE_CV2) / 2)
     return wait
 
 

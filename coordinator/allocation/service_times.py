@@ -16,6 +16,7 @@ from coordinator.allocation.queueing import Value
 
 CREDIBLE_FRAMES = 20.0  # K: with so many frames measured and expected count the same
 PAIRS = 1.0  # a factor or a speed known from n pairs is believed by n / (n + PAIRS)
+ALIKE_FRAMES = 200.0  # what the profile counts against measured frames where the scene to come is meant
 UNKNOWN_MS = 10.0  # nothing was said and nothing was measured anywhere
 
 
@@ -56,6 +57,17 @@ class ServiceTimes:
             ms[i], confidence[i] = z * time.ms + (1 - z) * ms[i], z
         return ms, confidence
 
+    def ordinary(self, what: Work) -> Floats:
+        """Return ms per frame on each node over all that may be on the pictures: the mean of all nodes that measured
+        it, each by its slowness, and the profile. Frames that follow each other are alike: a few seconds of a few
+        sessions say little of what comes.
+        """
+        found = self._by_work.get(what, ())
+        frames = ALIKE_FRAMES + sum(time.frames for _, time in found)
+        total = sum(time.frames * time.ms / float(self.slowness[i]) for i, time in found)
+        ms: Floats = self.slowness * ((total + ALIKE_FRAMES * self._said(what)) / frames)
+        return ms
+
     def usual(self, what: Work) -> bool:
         """Return whether it is known what the work usually takes."""
         return what in self._usual
@@ -68,6 +80,10 @@ class ServiceTimes:
         """Return ms of an ordinary node: what is usual for this work, else what the type's profile says."""
         if what in self._usual:
             return max(1e-3, self._usual[what].ms)
+        return self._said(what)
+
+    def _said(self, what: Work) -> float:
+        """Return ms of an ordinary node by the type's profile."""
         view = self._types.get(what[0])
         return (view.given(params_of(what)).service_ms if view else None) or UNKNOWN_MS
 
