@@ -186,6 +186,17 @@ class Agent:
             held = sorted(self._sessions.values(), key=lambda s: s.session_id)
         return [s.status(self.node_id) for s in held]
 
+    def entries(self) -> list[control.SessionStats]:
+        """Return what the gateway last said of each session whose entry is here."""
+        with self._lock:
+            held = list(self._sessions.values())
+        return [s.stats for s in held if s.stats is not None and s.plan.entry.node_id == self.node_id]
+
+    @property
+    def gateway_restarts(self) -> int:
+        """How often the gateway was started again."""
+        return self.gateway.restarts
+
     def slots(self) -> list[tuple[int, HandlerSlot]]:
         """Return (session_id, slot) of all handlers."""
         with self._lock:
@@ -330,7 +341,7 @@ class Agent:
             message=lambda message: self._handler_said(slot, message),
             gave_up=partial(self._handler_gave_up, session_id, handler_id),
         )
-        slot = HandlerSlot(handler_id, self._launcher, job, hooks)
+        slot = HandlerSlot(handler_id, spec.handler_type, self._launcher, job, hooks)
         return slot
 
     def _gallery_path(self, held: Held, spec: HandlerSpec, params: dict[str, Any]) -> str | None:
@@ -414,6 +425,7 @@ class Agent:
     def _handler_said(self, slot: HandlerSlot, message: Any) -> None:
         if isinstance(message, control.Telemetry):
             slot.count(message)
+            self._sink.served(slot.handler_type, message)
             self._sink.take(message)
 
     def _handler_gave_up(self, session_id: int, handler_id: int, reason: str) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from node.fence import Fence
+from node.tally import Counts
 from wire.messages import Books, PacketInfo, SessionPlan
 
 FLUSH_PERIOD_S = 0.5  # how often a child hands over its telemetry
@@ -139,6 +140,7 @@ class LinkStats(Struct, frozen=True, array_like=True):
     frames: int
     bytes: int
     send_ms: float  # sum
+    seconds: Counts = Counts()  # the same, by size
 
 
 class SessionStats(Message, frozen=True, kw_only=True, tag="session_stats"):
@@ -147,6 +149,7 @@ class SessionStats(Message, frozen=True, kw_only=True, tag="session_stats"):
     session_id: int
     books: Books
     latency_ms: dict[str, float] = {}
+    latency: Counts = Counts()  # since the gateway's start
     fps: float | None = None
     source_ended: bool = False
 
@@ -160,6 +163,7 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     unreachable: list[int] = []  # nodes that took no connection
     frames: int = 0  # a handler's executed frames
     service_ms: float = 0.0  # sum of their service times
+    service: Counts = Counts()  # the same, by size
     queue_size: int = 0
     sessions: list[SessionStats] = []
 

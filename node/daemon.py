@@ -19,6 +19,7 @@ from node.clock import Offset
 from node.control import ChildSettings
 from node.control_server import ControlServer
 from node.fence import fence_of
+from node.figures import Figures
 from node.galleries import Galleries, Key
 from node.heartbeat import Convergence, HeartbeatThread
 from node.launcher import Launcher
@@ -26,7 +27,7 @@ from node.reporter import ProcessSample, Reporter
 from node.run_folder import NoRoom, RunFolder, check_length, check_shared_memory, default_base
 from node.telemetry_sink import Sink
 from node.views import make_app
-from wire import structs
+from wire import metrics, structs
 from wire.client import ControlClient
 from wire.messages import Heartbeat
 from wire.resources import HandlerTypeSpec, load_handler_types, port_counts
@@ -125,6 +126,7 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path, replace(held.child, token=None))
     catalogue.start()
     stack.callback(catalogue.stop)
+    metrics.add(Figures(agent, reporter, sink.totals, {s.handler_type: s.name for s in specs}))
     host = older.Host(node.node_id, sockets.data_url, port_counts(specs))
     server = ControlServer(sockets.control, make_app(agent, catalogue, host, token=token))
     server.begin()

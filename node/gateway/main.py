@@ -218,6 +218,7 @@ class Gateway:
             session_id=session_id,
             books=outcomes.read_books(),
             latency_ms=latency,
+            latency=outcomes.latency.read(),
             fps=fps,
             source_ended=outcomes.source_ended,
         )
