@@ -17,6 +17,8 @@ from wire.messages import HandlerSpec, Link, ResultSpec, SessionRequest
 from wire.resources import Service, Variant
 
 ECHO, SINK = 901, 902  # handler types of benchmarks/config/handlers
+DECODE, YUNET = 6, 18
+DETECTION = "yunet"  # a service: these two
 NODES = {"edge": 1, "server": 2}
 CONFIG = """
 [coordinator]
@@ -94,7 +96,8 @@ _FACES = ((0, 1, 0), (0, 2, 0), (1, 2, 1), (2, 3, 0))  # source, target, input o
 
 def services() -> list[Service]:
     """Return every service that the benchmarks use."""
-    return [*map(echo_chain, (1, 2, 4, 8)), faces("faces", 990), faces("faces_light", 991)]
+    detection = chain(DETECTION, 992, [DECODE, YUNET])
+    return [*map(echo_chain, (1, 2, 4, 8)), faces("faces", 990), faces("faces_light", 991), detection]
 
 
 class Cluster:

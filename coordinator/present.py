@@ -35,6 +35,9 @@ def session(record: SessionRecord, alive: Mapping[int, Heartbeat], links: Links 
         "updated": record.updated,
         "delivery": record.request.delivery,
         "window": record.request.window,
+        "objective": record.request.objective,
+        "pin": record.request.pin,
+        "priority": record.request.priority,
     }
     return head | planned(record.plan, record.variant) | {"measured": measured(record, alive, links or {})}
 

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     ask.add_argument("--dies", nargs="+", default=[], metavar="NODE", help="that node is lost")
     ask.add_argument("--add", nargs=2, action="append", default=[], metavar=("N", "NODE"), help="N more like that one")
     ask.add_argument("--traffic", type=float, nargs="+", default=[], metavar="FACTOR", help="so many times the frames")
-    ask.add_argument("--within", type=float, metavar="MS", help="a frame answered later counts as missed")
+    ask.add_argument("--within", type=float, metavar="MS", help="in place of max_latency_ms")
     ask.add_argument("--save", type=Path, metavar="FILE", help="keep the running system as a scenario")
     return parser
 

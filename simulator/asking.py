@@ -23,11 +23,12 @@ def new(held: Held, variants: tuple[Variant, ...], control: Control, seed: int) 
     """Return what a client asks."""
     wants = objective(held, control)
     placed = held.clients.placed if held.placement is None and held.refusals == 0 else {}
+    pins = {**held.clients.pinned, **placed}
     return Request(
         service=held.clients.service,
         variants=admissible(variants, wants),
         objective=wants,
-        pins={handler: tuple(nodes) for handler, nodes in placed.items()},
+        pins={handler: tuple(nodes) for handler, nodes in pins.items()},
         entry_node=held.entry_node,
         rate=wants.min_fps,
         seed=seed,

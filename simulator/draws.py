@@ -3,7 +3,7 @@ all algorithms meet the same frames, whatever they decide (common random numbers
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -26,6 +26,12 @@ def factors(draw: np.random.Generator, cv2: float) -> list[float]:
     return found
 
 
+def resampled(draw: np.random.Generator, samples: Sequence[float]) -> list[float]:
+    """Return CYCLE factors of mean 1 drawn from measured *samples*, with their spread and shape."""
+    found: list[float] = (draw.choice(samples, CYCLE) / np.mean(samples)).tolist()
+    return found
+
+
 def faces(draw: np.random.Generator, content: Content) -> list[float]:
     """Return CYCLE numbers of faces per frame: people come and go, so neighbours are alike (M/M/inf sampled)."""
     mean, keep = content.faces, math.exp(-1 / content.frames_stay)
@@ -43,6 +49,7 @@ def arrivals(draw: np.random.Generator, pattern: Arrivals, rate: float, begin: f
         Pattern.POISSON: _poisson,
         Pattern.BURSTY: _bursty,
         Pattern.DIURNAL: _diurnal,
+        Pattern.RECORDED: _recorded,
     }
     for time in kinds[pattern.kind](draw, pattern, rate, begin):
         if time >= end:
@@ -91,3 +98,8 @@ def _diurnal(draw: np.random.Generator, pattern: Arrivals, rate: float, begin: f
         now = low + (high - low) * (1 - math.cos(2 * math.pi * time / pattern.period_s)) / 2
         if draw.random() * high < now:
             yield time
+
+
+def _recorded(_: np.random.Generator, pattern: Arrivals, rate: float, begin: float) -> Iterator[float]:
+    for time in pattern.times_s:
+        yield begin + time

@@ -2,7 +2,7 @@
 
 Nodes, handler types, services and sessions come from GET /nodes, /handlers, /services, /sessions; how long a handler
 takes on a node from what that node measured, else from its profile. Sessions begin where they are now, at the rate
-that is delivered now.
+that is delivered now; what is pinned stays, and their objectives are theirs.
 """
 
 import statistics
@@ -51,7 +51,9 @@ def read(url: str, token: str | None) -> dict[str, list[Json]]:
 
 
 def scenario(live: Mapping[str, list[Json]], within_ms: float | None) -> Scenario:
-    """Return the running system. Raises ScenarioError when nothing runs. within_ms: what a frame is judged by."""
+    """Return the running system. Raises ScenarioError when nothing runs. within_ms: what a frame is judged by, in place
+    of its session's max_latency_ms.
+    """
     system = _System(live)
     up = [n for n in live["nodes"] if n.get("state") == "up"]
     sessions = [s for s in live["sessions"] if s["state"] == "running" and s["measured"]["fps"]]
@@ -99,6 +101,11 @@ def _number(live: Scenario, name: str) -> int:
     return names.index(name) + 1
 
 
+def _listed(pin: int | list[int] | None) -> list[int]:
+    """Return the nodes of a pin."""
+    return [] if pin is None else [pin] if isinstance(pin, int) else pin
+
+
 class _System:
     """What the lists say, looked up. kinds: made as they are met."""
 
@@ -127,14 +134,19 @@ class _System:
         """Return the session as the client it has."""
         always, _ = self._always(self._variant(session))
         placed = {i: [numbers[n] for n in session["placement"][str(h)] if n in numbers] for i, h in enumerate(always)}
+        pins = {i: _listed(session["pin"].get(str(h))) for i, h in enumerate(always)}
+        pinned = {i: [numbers[n] for n in nodes if n in numbers] for i, nodes in pins.items()}
+        wants = msgspec.convert(session["objective"] or {}, Objective)
         return Clients(
             service=f"{session['service']} {session['variant']}",
             fps=session["measured"]["fps"],
             arrivals=Arrivals(kind=Pattern.CONSTANT),
-            objective=Objective(max_latency_ms=within_ms),
+            objective=wants if within_ms is None else replace(wants, max_latency_ms=within_ms),
             delivery=Delivery(session["delivery"]),
             window=session["window"],
+            priority=session["priority"],
             placed={h: nodes for h, nodes in placed.items() if nodes},
+            pinned={h: nodes for h, nodes in pinned.items() if nodes},
         )
 
     def machines(self, node: Json) -> Machines:

@@ -36,6 +36,7 @@ class Kind(Part, frozen=True, kw_only=True):
     ms: NotNegative
     face_ms: NotNegative = 0.0
     cv2: NotNegative = 0.3  # squared coefficient of variation of the factor: 0 constant, 1 exponential
+    samples_ms: list[Positive] = []  # measured times: the factor is drawn from these, divided by their mean, not by cv2
     profile_ms: Positive | None = None  # what the profile says; without: the truth on VGA with one face
     mem_mib: NotNegative = 80.0
     load_ms: NotNegative = 1500.0  # until the model is loaded
@@ -89,16 +90,18 @@ class Pattern(StrEnum):
     """How frames come."""
 
     CONSTANT, POISSON, BURSTY, DIURNAL = "constant", "poisson", "bursty", "diurnal"
+    RECORDED = "recorded"
 
 
 class Arrivals(Part, frozen=True, kw_only=True):
-    """peak: the high rate as a multiple of the low one (bursty, diurnal)."""
+    """peak: the high rate as a multiple of the low one (bursty, diurnal). times_s: of recorded frames."""
 
     kind: Pattern = Pattern.CONSTANT
     peak: Annotated[float, Meta(ge=1)] = 5.0
     burst_s: Positive = 5.0
     quiet_s: Positive = 20.0
     period_s: Positive = 600.0
+    times_s: list[NotNegative] = []  # since the session's start
 
 
 class Content(Part, frozen=True, kw_only=True):
@@ -127,6 +130,7 @@ class Clients(Part, frozen=True, kw_only=True):
     priority: int = 0
     algorithm: str | None = None
     placed: dict[int, list[int]] = {}  # handler -> nodes where it runs when the scenario begins
+    pinned: dict[int, list[int]] = {}  # handler -> nodes where it runs, always
 
 
 class Fault(Part, frozen=True, kw_only=True):
@@ -226,9 +230,11 @@ def _check_sessions(scenario: Scenario) -> None:
         if clients.entry_zone is not None:
             _known(clients.entry_zone, zones, f"/sessions/{i}/entry_zone", "zone")
         count = sum(m.count for m in scenario.nodes)
-        for handler, nodes in clients.placed.items():
-            if not nodes or not all(1 <= n <= count for n in nodes):
-                raise ScenarioError(f"/sessions/{i}/placed/{handler}", f"there are nodes 1 to {count}, not {nodes}")
+        for where, places in (("placed", clients.placed), ("pinned", clients.pinned)):
+            for handler, nodes in places.items():
+                if not nodes or not all(1 <= n <= count for n in nodes):
+                    pointer = f"/sessions/{i}/{where}/{handler}"
+                    raise ScenarioError(pointer, f"there are nodes 1 to {count}, not {nodes}")
 
 
 def links_of(way: Way) -> list[tuple[int, int]]:

@@ -1,61 +1,67 @@
-"""The simulator against the real system: python3 -m simulator.validate --coordinator URL PICTURE [--out FILE].
+"""The simulator against the real system: python3 -m simulator.validate PICTURE --coordinator URL [--out FILE].
 
-On a quiet machine with two nodes up: a session is pinned to both, frames are posted one at a time (the calibration:
-service times of each handler from the results' traces, and what the frame path adds), then as a Poisson process at
-30 % and 60 % of what its slowest handler can do. The simulator is given the calibration alone, and the same rate.
-Wanted: p50 within 15 %, p95 within 25 % of what was measured.
+A session is pinned to two nodes of a running system. Frames come as a Poisson process: a few, of which those that met
+no other tell what a frame takes alone (service times of each handler from the results' traces, and what the frame path
+adds), then 30 % and 60 % of what its slowest handler can do. What came out is the recording; `--again FILE` compares
+with one that is there. Wanted: p50 within 15 %, p95 within 25 % of what was measured.
+`python3 -m benchmarks.validation` starts the system that is needed, too.
 """
 
 import argparse
-import json
+import os
+import platform
 import statistics
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
+import psutil
 import requests
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
 from simulator.draws import generator
-from simulator.run import Run
-from simulator.scenario import Scenario
+from simulator.recording import Loaded, Recording, Row, rows
 from wire import auth
 from wire.client import ControlClient
 
-LOADS, SECONDS, CALIBRATION = (0.3, 0.6), 60.0, 150
-SKIPPED = 10  # first frames of the calibration: caches are cold
-SEEDS = range(1, 6)  # of the simulation
-WANTED = {"p50": 0.15, "p95": 0.25}
+LOADS, SECONDS = (0.3, 0.6), 60.0
+FIRST, ALONE, ALONE_LOAD = 30, 200, 0.15  # frames one after the other, and frames at a low load
+SKIPPED = 10  # first frames of all: caches are cold
 CLIENTS = 32
 
 Json = dict[str, Any]
 
 
-class Calibration(NamedTuple):
-    """Of single frames: handler -> service times, ms; and what a frame takes beyond these."""
+class Frame(NamedTuple):
+    """Seconds since the process of posts began; spans: handler -> ms."""
 
-    services: dict[int, list[float]]
-    overhead_ms: float
+    due: float
+    answered: float
+    spans: dict[int, float]
 
     @property
-    def capacity(self) -> float:
-        """Frames/s of the slowest handler."""
-        return 1000 / max(statistics.fmean(ms) for ms in self.services.values())
+    def latency_ms(self) -> float:
+        """From the moment it was due."""
+        return 1000 * (self.answered - self.due)
 
 
 class Session:
     """A session on the real system, from open() to close()."""
 
-    def __init__(self, coordinator: str, token: str | None, service: str, variant: str, picture: bytes) -> None:
+    def __init__(self, coordinator: str, token: str | None, service: str, variant: str | None, picture: bytes) -> None:
         self._client, self._base = ControlClient(token), coordinator.rstrip("/")
         self._picture, self._headers = picture, {"Content-Type": "image/jpeg", **auth.header(token)}
-        self._asked = {"service": service, "variant": variant}
+        self._asked = {"service": service} | ({"variant": variant} if variant else {})
         self._local = threading.local()
-        self.placement: dict[str, list[int]] = {}
+        self.placement: dict[int, int] = {}
 
     def open(self) -> None:
         """Pin the entry to the first node that is up, the next handler to the second."""
@@ -66,141 +72,140 @@ class Session:
         pins = {"0": up[0], "1": up[1]}
         answer = self._client.post(f"{self._base}/sessions", self._asked | {"pin": pins}, timeout=120.0)
         self._session: Json = msgspec.json.decode(answer)
-        self.placement = self._session["placement"]
+        self.placement = {int(h): nodes[0] for h, nodes in self._session["placement"].items()}
 
     def close(self) -> None:
         """Delete it."""
         self._client.delete(f"{self._base}/sessions/{self._session['session_id']}")
         self._client.close()
 
-    def post(self) -> tuple[float, Json]:
-        """Post the picture; returns the ms until the answer, and the answer."""
+    def post(self) -> dict[int, float]:
+        """Post the picture and wait for its result; returns handler -> ms by its trace."""
         if not hasattr(self._local, "http"):
             self._local.http = requests.Session()
-        begun = time.perf_counter()
         response = self._local.http.post(
             self._session["session_url"], data=self._picture, headers=self._headers, timeout=60
         )
         response.raise_for_status()
-        return (time.perf_counter() - begun) * 1000, response.json()
+        return {s["handler_id"]: 1000 * (s["end"] - s["start"]) for s in response.json()["trace"]}
 
 
-def calibrate(session: Session, frames: int) -> Calibration:
-    """Return what single frames take."""
-    services: dict[int, list[float]] = {}
-    beyond = []
-    for number in range(frames + SKIPPED):
-        latency, result = session.post()
-        if number >= SKIPPED:
-            spans = {s["handler_id"]: 1000 * (s["end"] - s["start"]) for s in result["trace"]}
-            for handler, ms in spans.items():
-                services.setdefault(handler, []).append(ms)
-            beyond.append(latency - sum(spans.values()))
-    return Calibration(services, statistics.median(beyond))
+def record(session: Session, seconds: float) -> Recording:
+    """Return what single frames take, and runs of *seconds* at each load."""
+    busy = psutil.cpu_percent(1.0) / 100 * (os.cpu_count() or 1)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("frames one after the other")
+        first = [session.post() for _ in range(SKIPPED + FIRST)][SKIPPED:]
+        rate = ALONE_LOAD * capacity(first)
+        bar.update(task, description="frames that meet no other", completed=10)
+        single = alone(poisson(session, rate, ALONE / rate, 0))
+        runs = []
+        for number, load in enumerate(LOADS, 1):
+            bar.update(task, description=f"{load:.0%} load", completed=100 * number / (1 + len(LOADS)))
+            runs.append(loaded(load, poisson(session, load * capacity([f.spans for f in single]), seconds, number)))
+    return Recording(
+        date=time.strftime("%Y-%m-%d"),
+        machine=f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+        busy_cores=round(busy, 2),
+        placement={h: session.placement[h] for h in single[0].spans},
+        service_ms={h: [round(f.spans[h], 3) for f in single] for h in single[0].spans},
+        beyond_ms=[round(f.latency_ms - sum(f.spans.values()), 3) for f in single],
+        runs=runs,
+    )
 
 
-def record(session: Session, rate: float, seconds: float) -> list[float]:
-    """Return the latencies (ms) of a Poisson process of posts, each from the moment it was due."""
-    gaps = generator(0).exponential(1 / rate, int(2 * rate * seconds) + 10)
-    due = [t for t in np.cumsum(gaps).tolist() if t < seconds]
-    never, found = threading.Event(), []
-    begun = time.perf_counter()
-
-    def one(at: float) -> None:
-        session.post()
-        found.append((time.perf_counter() - begun - at) * 1000)
-
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        for at in due:
-            never.wait(max(0.0, at - (time.perf_counter() - begun)))
-            pool.submit(one, at)
-    return found[len(found) // 10 :]
+def capacity(spans: Sequence[dict[int, float]]) -> float:
+    """Return the frames/s of the slowest handler."""
+    return 1000 / max(statistics.fmean(s[h] for s in spans) for h in spans[0])
 
 
-def simulate(calibration: Calibration, placement: dict[str, list[int]], rate: float, seconds: float) -> list[float]:
-    """Return the latencies (ms) that the simulator expects, over some seeds, with what the frame path adds."""
-    asked = scenario(calibration, placement, rate, seconds)
-    found: list[float] = []
-    for seed in SEEDS:
-        run = Run(asked, "static", seed)
-        run.run()
-        found += [1000 * s + calibration.overhead_ms for s in run.held[0].session.tally.latencies]
+def alone(frames: Sequence[Frame]) -> list[Frame]:
+    """Return the frames that came when all before them were answered; *frames* in the order they were due."""
+    found, answered = [], 0.0
+    for frame in frames:
+        if frame.due >= answered:
+            found.append(frame)
+        answered = max(answered, frame.answered)
     return found
 
 
-def scenario(calibration: Calibration, placement: dict[str, list[int]], rate: float, seconds: float) -> Scenario:
-    """Return the real session as a scenario; hops are in the overhead, so lines cost nothing here."""
-    handlers = sorted(calibration.services)
-    nodes = sorted({placement[str(h)][0] for h in handlers})
-    kinds = [
-        {"name": f"h{h}", "ms": statistics.fmean(ms), "cv2": _cv2(ms), "mem_mib": 1, "load_ms": 0.001}
-        for h, ms in sorted(calibration.services.items())
-    ]
-    return msgspec.convert(
-        {
-            "name": "recorded",
-            "duration_s": seconds,
-            "warmup_s": seconds / 10,
-            "kinds": kinds,
-            "nodes": [{"name": f"n{n}"} for n in nodes],
-            "links": [{"between": ["", ""], "latency_ms": 0, "mbit_s": 1e6}],
-            "services": [{"name": "s", "variants": [{"name": "v", "handlers": [k["name"] for k in kinds]}]}],
-            "sessions": [
-                {
-                    "service": "s", "fps": rate, "arrivals": {"kind": "poisson"}, "delivery": "lossless",
-                    "placed": {i: [1 + nodes.index(placement[str(h)][0])] for i, h in enumerate(handlers)},
-                }
-            ],
-            "control": {"admission": False, "rebalance": False},
-        },
-        type=Scenario,
-    )  # fmt: skip
+def loaded(load: float, frames: Sequence[Frame]) -> Loaded:
+    """Return what is kept of a run."""
+    return Loaded(
+        load=load,
+        due_s=[round(f.due, 5) for f in frames],
+        latency_ms=[round(f.latency_ms, 3) for f in frames],
+        service_ms={h: round(statistics.fmean(f.spans[h] for f in frames), 3) for h in frames[0].spans},
+    )
 
 
-def compared(load: float, rate: float, real: list[float], simulated: list[float]) -> Json:
-    """Return the percentiles side by side, with the simulator's error as a share of what was measured."""
-    row: Json = {"load": load, "fps": round(rate, 2), "frames": len(real)}
-    for name, percent in (("p50", 50), ("p95", 95)):
-        measured, expected = float(np.percentile(real, percent)), float(np.percentile(simulated, percent))
-        row[name] = {
-            "measured_ms": round(measured, 2),
-            "simulated_ms": round(expected, 2),
-            "error": round(expected / measured - 1, 4),
-            "wanted": WANTED[name],
-        }
-    return row
+def poisson(session: Session, rate: float, seconds: float, seed: int) -> list[Frame]:
+    """Post at the moments of a Poisson process, whatever is still unanswered; returns the frames as they were due."""
+    gaps = generator(seed).exponential(1 / rate, int(2 * rate * seconds) + 10)
+    due = [t for t in np.cumsum(gaps).tolist() if t < seconds]
+    never = threading.Event()
+    begun = time.perf_counter()
+
+    def one(at: float) -> Frame:
+        spans = session.post()
+        return Frame(at, time.perf_counter() - begun, spans)
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        futures = []
+        for at in due:
+            never.wait(max(0.0, at - (time.perf_counter() - begun)))
+            futures.append(pool.submit(one, at))
+        return [f.result() for f in futures]
 
 
-def _cv2(ms: list[float]) -> float:
-    return statistics.pvariance(ms) / statistics.fmean(ms) ** 2
+def table(found: Sequence[Row]) -> Table:
+    """Return a row per load and percentile."""
+    made = Table(caption="by the run: with the mean service times of the loaded run, as --from-live takes them")
+    for name in ("load", "", "measured, ms", "simulated, ms", "error", "by the run, ms", "error", ""):
+        made.add_column(name, justify="right")
+    for r in found:
+        made.add_row(
+            f"{r.load:.0%}", f"p{r.percent}", f"{r.measured_ms:.1f}", f"{r.simulated_ms:.1f}", f"{r.error:+.1%}",
+            f"{r.by_run_ms:.1f}", f"{r.error_by_run:+.1%}", "" if r.good else "missed",
+        )  # fmt: skip
+    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Return 0 when all errors are within what is wanted, else 1."""
+    args = _arguments(arguments)
+    if args.again:
+        recording = msgspec.json.decode(args.again.read_bytes(), type=Recording)
+    else:
+        session = Session(args.coordinator, args.token, args.service, args.variant, args.picture.read_bytes())
+        session.open()
+        try:
+            recording = record(session, args.seconds)
+        finally:
+            session.close()
+    if args.out:
+        args.out.write_bytes(msgspec.json.encode(recording) + b"\n")
+    found = rows(recording)
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    console.print(f"{recording.date}, {recording.machine}, {recording.busy_cores:g} cores were busy before")
+    console.print(table(found))
+    return 0 if all(r.good for r in found) else 1
+
+
+def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulator.validate", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("picture", type=Path)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("picture", type=Path, nargs="?")
+    what.add_argument("--again", type=Path, metavar="FILE", help="compare with a recording that is there")
     parser.add_argument("--coordinator", default="http://127.0.0.1:9002", metavar="URL")
     parser.add_argument("--token")
     parser.add_argument("--service", default="face_detection")
-    parser.add_argument("--variant", default="yunet")
+    parser.add_argument("--variant", help="yunet where the service is face_detection")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for each load (60)")
-    parser.add_argument("--out", type=Path, help="file for the figures, as JSON")
+    parser.add_argument("--out", type=Path, help="file for the recording, as JSON")
     args = parser.parse_args(arguments)
-    session = Session(args.coordinator, args.token, args.service, args.variant, args.picture.read_bytes())
-    session.open()
-    rows = []
-    try:
-        calibration = calibrate(session, CALIBRATION)
-        for load in LOADS:
-            rate = load * calibration.capacity
-            real = record(session, rate, args.seconds)
-            rows.append(compared(load, rate, real, simulate(calibration, session.placement, rate, args.seconds)))
-            sys.stdout.write(json.dumps(rows[-1]) + "\n")
-    finally:
-        session.close()
-    if args.out:
-        args.out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    return 0 if all(abs(row[name]["error"]) <= row[name]["wanted"] for row in rows for name in WANTED) else 1
+    args.variant = args.variant or ("yunet" if args.service == "face_detection" else None)
+    return args
 
 
 if __name__ == "__main__":

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
+
 from coordinator.allocation.base import TypeView, Variant
-from simulator.draws import CYCLE, arrivals, faces, factors, generator
+from simulator.draws import CYCLE, arrivals, faces, factors, generator, resampled
 from simulator.loop import Loop
 from simulator.network import Line, Network
 from simulator.node import Item, Node, Process
@@ -34,7 +36,7 @@ class World:
         self.shapes: dict[tuple[str, str], Shape] = {
             (service, v.variant_name): shape(v, self.types) for service, vs in self.variants.items() for v in vs
         }
-        self._factors = {n: factors(generator(seed, WORK, n), kind.cv2) for n, kind in self.kinds.items()}
+        self._factors = {n: _spread(generator(seed, WORK, n), kind) for n, kind in self.kinds.items()}
         self._faces: dict[int, list[float]] = {}  # id of the clients -> faces per frame
 
     def runs(self, node_id: int) -> frozenset[int]:
@@ -88,6 +90,11 @@ class World:
         except GraphError as error:
             raise ScenarioError("/services", f"variant {way.name}: {error}") from error
         return Variant(variant_name=way.name, accuracy=way.accuracy, topology=topology)
+
+
+def _spread(draw: np.random.Generator, kind: Kind) -> list[float]:
+    """Return factors of a kind's times, as measured where that was, else by its variation."""
+    return resampled(draw, kind.samples_ms) if kind.samples_ms else factors(draw, kind.cv2)
 
 
 def _lines(scenario: Scenario) -> dict[tuple[str, str], Line]:

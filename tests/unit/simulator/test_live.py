@@ -36,6 +36,7 @@ def session(**changes: Any) -> Json:
     ]
     return {
         "session_id": 1, "service": "detection", "variant": "fast", "state": "running", "delivery": "live", "window": 8,
+        "objective": None, "pin": {}, "priority": 0,
         "placement": {"0": [10], "1": [20], "2": [10]}, "measured": {"fps": 10.0, "handlers": handlers},
     } | changes  # fmt: skip
 
@@ -72,6 +73,26 @@ def test_it_is_what_runs() -> None:
     server = made.nodes[1]
     assert server.speed * server.speeds[detect] == pytest.approx(0.5)
     assert made.nodes[0].speed == pytest.approx(1.0)
+
+
+def test_what_was_asked_for_holds() -> None:
+    """Pins stay where they were put, bounds are the session's own unless others are asked for."""
+    asked = session(objective={"max_latency_ms": 150, "min_fps": 5}, pin={"1": 20, "0": [10, 30]}, priority=2)
+    (clients,) = live.scenario(lists(asked), within_ms=None).sessions
+    assert clients.pinned == {0: [1], 1: [2]} and clients.priority == 2
+    assert (clients.objective.max_latency_ms, clients.objective.min_fps) == (150, 5)
+    (clients,) = live.scenario(lists(asked), within_ms=90).sessions
+    assert (clients.objective.max_latency_ms, clients.objective.min_fps) == (90, 5)
+
+
+def test_a_pinned_handler_stays_when_its_node_dies() -> None:
+    """It has nowhere else to go, so its frames are missed; without the pin they are answered elsewhere."""
+    free, pinned = (
+        Run(live.dies(live.scenario(lists(session(pin=pin)), 200), "server"), "layered_dp", 1).run()
+        for pin in ({}, {"1": 20})
+    )
+    assert free.repairs == 1 and free.miss_rate < 0.2
+    assert pinned.repairs == 0 and pinned.miss_rate > 0.9
 
 
 def test_it_behaves_as_measured() -> None:
