@@ -151,6 +151,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, leave)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what it would have read again is just being read
     try:
         if arguments.parent is not None:
             from wire.serving import die_with_parent

@@ -34,10 +34,14 @@ from node.hop_link import Attempt, HopLink, Parcel
 from node.recorder import Recorder
 from node.worker.main import settle
 from wire import packet
+from wire.credential import Credential
+from wire.guard import Access
 from wire.messages import Entry, Graph, HandlerSpec, ResultSpec, Route, SessionPlan
 from wire.packet import EncodedPart, Header, Span
+from wire.tokens import Token, digest
 
 TOKEN = "benchmark"
+ACCESS = Access([Token("", digest(TOKEN))], TOKEN)
 
 
 class Way:
@@ -219,7 +223,7 @@ class Hop(Way):
             channel_name=self._name,
             run_path=self._folder,
             max_frame_bytes=32 << 20,
-            token=TOKEN,
+            access=ACCESS,
             port_counts=PORTS,
             packet_sample=1.0,
         )
@@ -236,7 +240,7 @@ class Hop(Way):
         control.send(self._pipe, Attach(session_id=1, plan=benchmark_plan(url), state="running"))
         self._await(Attached)
         threading.Thread(target=self._drain, daemon=True).start()
-        self._link = HopLink(HopClient(url, TOKEN), 2, Recorder(1.0), insist, lambda node_id: None)
+        self._link = HopLink(HopClient(url, Credential(TOKEN)), 2, Recorder(1.0), insist, lambda node_id: None)
         self._body, self._path, self._sequence = secrets.token_bytes(size), input_path(1, 0, 0), 0
         self.post, self.settle = self._post, self._link.settle
         self.receivers = {"receiver": self._gateway.pid or 0, "hand-over": self._reader.pid or 0}

@@ -34,6 +34,7 @@ from node.progress import ProgressFile, progress_path
 from node.recorder import Recorder
 from node.worker.main import settle
 from wire import packet
+from wire.credential import Credential
 from wire.messages import Entry, Graph, HandlerSpec, Link, ResultSpec, Route, SessionPlan
 
 PORTS = {ECHO: (1, 1), SINK: (1, 0)}
@@ -95,7 +96,7 @@ class Side:
             channel_name=f"bench{secrets.token_hex(4)}",
             run_path=str(self.folder),
             max_frame_bytes=32 << 20,
-            token=hop.TOKEN,
+            access=hop.ACCESS,
             cpus=[CORE],
             port_counts=PORTS,
             packet_sample=1.0,
@@ -164,7 +165,9 @@ class Relay(hop.Way):
             side.attach(plan)
         pid = self._start_worker(worker, plans[0])
         self.receivers = {"gateway A": self._first.gateway, "handler": pid, "gateway B": self._second.gateway}
-        self._link = HopLink(HopClient(self._first.url, hop.TOKEN), 2, Recorder(1.0), hop.insist, lambda node_id: None)
+        self._link = HopLink(
+            HopClient(self._first.url, Credential(hop.TOKEN)), 2, Recorder(1.0), hop.insist, lambda node_id: None
+        )
         self._body = secrets.token_bytes(size)
         self._sequence = 0
         self.post, self.settle = self._post, self._link.settle

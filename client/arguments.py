@@ -1,12 +1,18 @@
 """The command line's words: which commands, which options, what they mean. Pure."""
 
 import argparse
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from client.credentials import credential_of
 from client.face_client import DEFAULT_COORDINATOR
+from wire import tokens
+from wire.access import Role
+from wire.credential import Credential
 from wire.messages import Maximize, Minimize, Objective
+from wire.tls import BadCertificate
 
 LISTS = {
     "services": "the services and their variants",
@@ -36,6 +42,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
         help="the coordinator (default: $FACESERVICE_URL, else %(default)s)",
     )
     shared.add_argument("--token-file", metavar="FILE", type=Path, help="the token (default: $FACESERVICE_TOKEN)")
+    shared.add_argument(
+        "--ca", metavar="FILE", type=Path, help="PEM of the authority to trust (default: $FACESERVICE_CA)"
+    )
     shared.add_argument("--json", action="store_true", help="one JSON document; `run`: a line per result")
     top = argparse.ArgumentParser(prog="python3 -m client", description="FaceService from the command line.")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -54,7 +63,32 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     enroll.add_argument("pictures", metavar="PICTURE", nargs="+", type=Path, help="the largest face of each is taken")
     drain = commands.add_parser("drain", parents=[shared], help="move everything away from a node")
     drain.add_argument("node", metavar="NODE", help="its id or name")
+    _add_token(commands)
     return top
+
+
+def _add_token(commands: "Commands") -> None:
+    token = commands.add_parser(
+        "token",
+        help="make a token for somebody",
+        description="Make a token and the lines for the file that [security] tokens_path names. It is shown this once.",
+    )
+    token.add_argument("role", choices=[str(role) for role in Role], help="what its holder is")
+    token.add_argument("--name", help="how logs call it (default: the role)")
+    token.add_argument("--node-id", type=int, metavar="N", help="role node: the node that it speaks for")
+    token.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def new_token(args: argparse.Namespace) -> tuple[str, str]:
+    """Return the token that `token` asks for, and its lines for the file. Raises UsageError."""
+    role = Role(args.role)
+    if (role is Role.NODE) != (args.node_id is not None):
+        raise UsageError("--node-id N belongs to the role node, and to no other")
+    default = str(role) if args.node_id is None else f"{role}-{args.node_id}"
+    name = args.name or default
+    if not re.fullmatch(tokens.NAME, name):
+        raise UsageError(f"--name {name!r}: letters, digits, '_', '.', '@' and '-', at most 64")
+    return tokens.new_token(name, role, args.node_id)
 
 
 def _add_looking(commands: "Commands", shared: argparse.ArgumentParser) -> None:
@@ -128,11 +162,16 @@ def pins(words: Sequence[str]) -> dict[int, list[int]]:
     return found
 
 
-def token(args: argparse.Namespace, environ: Mapping[str, str]) -> str | None:
-    """Return the token of `--token-file`, else of the environment. Raises UsageError."""
-    if args.token_file is None:
-        return environ.get("FACESERVICE_TOKEN") or None
+def credential(args: argparse.Namespace, environ: Mapping[str, str]) -> Credential:
+    """Return what the options say, else the environment: the token, and whom to trust. Raises UsageError."""
+    path = getattr(args, "token_file", None)
     try:
-        return str(args.token_file.read_text(encoding="utf-8").strip()) or None
+        token = None if path is None else str(path.read_text(encoding="utf-8").strip())
+        found = credential_of(environ, token, getattr(args, "ca", None))
+        if found.ca is not None:
+            found.context()
     except OSError as error:
-        raise UsageError(f"--token-file {args.token_file}: {error.strerror}") from error
+        raise UsageError(f"--token-file {path}: {error.strerror}") from error
+    except BadCertificate as error:
+        raise UsageError(f"--ca: {error}") from error
+    return found

@@ -19,6 +19,7 @@ from client.enroll import enroll
 from client.errors import ClientError
 from client.run import run
 from client.watch import watch
+from wire.credential import Credential
 
 WIDTH = 160  # columns, where the output is no terminal
 
@@ -27,7 +28,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     """Run one command and return the exit status."""
     args = arguments.parser(environ).parse_args(argv)
     try:
-        return _command(args, arguments.token(args, environ))
+        return _command(args, arguments.credential(args, environ))
     except arguments.UsageError as error:
         return _fail(error, 2)
     except ClientError as error:
@@ -39,10 +40,12 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         return 1
 
 
-def _command(args: argparse.Namespace, token: str | None) -> int:
+def _command(args: argparse.Namespace, credential: Credential) -> int:
+    if args.command == "token":
+        return _new_token(args)
     if args.command == "run":
-        return run(args, token)
-    coordinator = Coordinator(args.coordinator, token)
+        return run(args, credential)
+    coordinator = Coordinator(args.coordinator, credential)
     if args.command in arguments.LISTS:
         return _show(args, coordinator.get(f"/{args.command}"), tables.LISTS[args.command])
     if args.command == "explain":
@@ -52,13 +55,18 @@ def _command(args: argparse.Namespace, token: str | None) -> int:
     if args.command == "watch":
         return _watch(args, coordinator)
     if args.command == "doctor":
-        return _doctor(args, coordinator, token)
+        return _doctor(args, coordinator, credential)
     if args.command == "trace":
         return _trace(args, coordinator)
     if args.command == "enroll":
         done = enroll(coordinator, args.gallery, args.label, args.pictures, negative=args.negative)
         return _show(args, done, tables.enrolled) or int(bool(done["refused"]))
     return _show(args, coordinator.drain(_node_id(coordinator, args.node)), tables.drained)
+
+
+def _new_token(args: argparse.Namespace) -> int:
+    token, lines = arguments.new_token(args)
+    return _show(args, {"token": token, "lines": lines}, tables.new_token)
 
 
 def _watch(args: argparse.Namespace, coordinator: Coordinator) -> int:
@@ -71,8 +79,8 @@ def _watch(args: argparse.Namespace, coordinator: Coordinator) -> int:
     return 0
 
 
-def _doctor(args: argparse.Namespace, coordinator: Coordinator, token: str | None) -> int:
-    found = list(doctor.examine(coordinator, args.collector, token))
+def _doctor(args: argparse.Namespace, coordinator: Coordinator, credential: Credential) -> int:
+    found = list(doctor.examine(coordinator, args.collector, credential))
     document = {"findings": msgspec.to_builtins(found), "summary": doctor.summary(found)}
     return _show(args, document, tables.findings) or int(any(f.level is doctor.Level.FAULT for f in found))
 

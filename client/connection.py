@@ -8,6 +8,7 @@ from contextlib import suppress
 from urllib.parse import urlsplit
 
 from client.retry import Answer
+from wire.credential import Credential
 
 
 class Cut(Exception):
@@ -17,9 +18,13 @@ class Cut(Exception):
 class Connection:
     """Sends a request, then receives the answer, as two steps, so that sends can be put in order."""
 
-    def __init__(self, scheme: str, address: str, timeout_s: float) -> None:
-        kind = http.client.HTTPSConnection if scheme == "https" else http.client.HTTPConnection
-        self._http = kind(address, timeout=timeout_s)
+    def __init__(self, scheme: str, address: str, timeout_s: float, credential: Credential) -> None:
+        """credential: whom to trust when *scheme* is https. Raises BadCertificate."""
+        self._http = (
+            http.client.HTTPSConnection(address, timeout=timeout_s, context=credential.context())
+            if scheme == "https"
+            else http.client.HTTPConnection(address, timeout=timeout_s)
+        )
 
     def send(self, method: str, url: str, body: bytes | None, headers: Mapping[str, str]) -> None:
         """Send the request. Raises Cut; not when the peer stopped reading but may still have answered."""
@@ -62,8 +67,9 @@ class Connection:
 class Connections:
     """The connections of all threads; each thread keeps one per address."""
 
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, credential: Credential) -> None:
         self._timeout_s = timeout_s
+        self._credential = credential
         self._local = threading.local()
         self._all: list[Connection] = []
         self._closed = False
@@ -77,7 +83,7 @@ class Connections:
         mine: dict[tuple[str, str], Connection] = self._local.__dict__.setdefault("mine", {})
         key = (parts.scheme, parts.netloc)
         if key not in mine:
-            mine[key] = Connection(parts.scheme, parts.netloc, self._timeout_s)
+            mine[key] = Connection(parts.scheme, parts.netloc, self._timeout_s, self._credential)
             with self._lock:
                 self._all.append(mine[key])
         return mine[key]

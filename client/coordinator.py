@@ -8,6 +8,7 @@ from msgspec import Struct
 from client.errors import CoordinatorAway, Refused
 from client.frames import Frame
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.credential import Credential
 from wire.galleries import NOT, path_of
 from wire.messages import SessionRequest
 
@@ -35,9 +36,9 @@ class Session(Struct, frozen=True, kw_only=True):
 class Coordinator:
     """Calls to one coordinator. Raises CoordinatorAway and Refused."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, credential: Credential | None = None) -> None:
         self.url = url.rstrip("/")
-        self._http = ControlClient(token)
+        self._http = ControlClient(credential)
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the JSON object at *path*."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from math import ceil
 from urllib.parse import urljoin
@@ -14,6 +14,7 @@ from client.errors import GaveUp, Refused, SessionGone
 from client.frames import Frame
 from client.results import Result, read, rejected
 from client.retry import Answer, Meaning, delay_s, judge
+from wire.credential import Credential
 from wire.messages import FrameStatus
 
 CONFLICT_PATIENCE_S = 5.0  # a session that changes its state is done by then
@@ -24,7 +25,7 @@ class Wishes:
     """What all deliveries of a client share."""
 
     client_id: str
-    token: str | None = None
+    credential: Credential = field(default_factory=Credential)
     wait_s: float = 30.0  # how long the entry may keep an answer waiting
     patience_s: float = 60.0  # how long a frame may take with all repeats
 
@@ -43,7 +44,7 @@ class Delivery:
     def __init__(self, address: Address, wishes: Wishes) -> None:
         self._address = address
         self._wishes = wishes
-        self._connections = Connections(wishes.wait_s + 5)
+        self._connections = Connections(wishes.wait_s + 5, wishes.credential)
         self._closed = threading.Event()
 
     def deliver(
@@ -115,7 +116,7 @@ class Delivery:
             "X-Client": self._wishes.client_id,
             "X-Sequence": str(number),
             "Prefer": f"wait={self._wishes.wait_s:g}",
-            **self._authorization(),
+            **self._wishes.credential.header(),
         }
         with turn or nullcontext():
             connection = self._connections.to(urls.frames)
@@ -124,7 +125,7 @@ class Delivery:
 
     def _get(self, url: str, wait_s: float = 0) -> Answer:
         connection = self._connections.to(url)
-        headers = {"Accept": "application/json", "Prefer": f"wait={ceil(wait_s)}", **self._authorization()}
+        headers = {"Accept": "application/json", "Prefer": f"wait={ceil(wait_s)}", **self._wishes.credential.header()}
         connection.send("GET", url, None, headers)
         return connection.receive()
 
@@ -167,9 +168,6 @@ class Delivery:
             return read(kept.document(), number, frame.name, picture=answer.body)
         known = int(sequence) if sequence.isdigit() else None
         return Result(status=FrameStatus.OK, sequence=known, number=number, name=frame.name, picture=answer.body)
-
-    def _authorization(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._wishes.token}"} if self._wishes.token else {}
 
     def _sorry(self, frame: Frame, trouble: str) -> str:
         patience = f"{self._wishes.patience_s:g} s"

@@ -16,6 +16,7 @@ from client.coordinator import Coordinator
 from client.errors import ClientError, CoordinatorAway
 from client.tables import Document
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.credential import Credential
 from wire.messages import SessionRequest
 
 CONNECT_S = 2.0
@@ -99,7 +100,7 @@ def summary(findings: Iterable[Finding]) -> str:
     return f"{len(levels)} checks: {faults} faults, {looks} worth a look"
 
 
-def examine(coordinator: Coordinator, collector: str | None, token: str | None) -> Iterator[Finding]:
+def examine(coordinator: Coordinator, collector: str | None, credential: Credential) -> Iterator[Finding]:
     """Yield what is found, part by part; ends early where the coordinator is away."""
     began = time.monotonic()
     try:
@@ -117,25 +118,25 @@ def examine(coordinator: Coordinator, collector: str | None, token: str | None) 
         yield ok("coordinator", f"version {details.get('version')}, database {details.get('database')}, {ms:.0f} ms")
     if ms > SLOW_MS:
         yield look("coordinator", f"took {ms:.0f} ms to answer", "look at its CPU and at the database")
-    yield from _nodes(coordinator, details.get("version"), token)
+    yield from _nodes(coordinator, details.get("version"), credential)
     yield from _services(coordinator)
     if collector is not None:
-        yield _collector(collector, token)
+        yield _collector(collector, credential)
 
 
-def _nodes(coordinator: Coordinator, version: str | None, token: str | None) -> Iterator[Finding]:
+def _nodes(coordinator: Coordinator, version: str | None, credential: Credential) -> Iterator[Finding]:
     nodes = coordinator.list_of("/nodes?limit=1000", "nodes")
     if not nodes:
         yield fault("nodes", "none has reported", "start one: python3 main.py config/node.conf")
     for node in nodes:
         found = list(of_node(node, version))
         if node.get("state") != "down":
-            found += _reach(node, token)
+            found += _reach(node, credential)
         yield from found or [ok(f"node {node.get('node_id')} {node.get('node_name')}", "up, reachable, with room")]
 
 
-def _reach(node: Document, token: str | None) -> Iterator[Finding]:
-    what, http = f"node {node.get('node_id')} {node.get('node_name')}", ControlClient(token)
+def _reach(node: Document, credential: Credential) -> Iterator[Finding]:
+    what, http = f"node {node.get('node_id')} {node.get('node_name')}", ControlClient(credential)
     advice = "node_addr must be an address that others reach; is a firewall between?"
     try:
         http.get(f"{node['control_url']}/readyz", timeout=CONNECT_S)
@@ -169,9 +170,9 @@ def _nodes_of(found: dict[str, Any]) -> str:
     return f"node{'s' * (len(nodes) != 1)} {', '.join(map(str, nodes))}"
 
 
-def _collector(url: str, token: str | None) -> Finding:
+def _collector(url: str, credential: Credential) -> Finding:
     try:
-        ControlClient(token).get(f"{url.rstrip('/')}/readyz", timeout=CONNECT_S)
+        ControlClient(credential).get(f"{url.rstrip('/')}/readyz", timeout=CONNECT_S)
     except (PeerAway, PeerError) as error:
         return look("collector", f"not ready: {error}", "frames do not notice; reports wait in the nodes' spools")
     return ok("collector", "ready")

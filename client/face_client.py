@@ -12,12 +12,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from os import environ
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
 from client.address import Address, Urls, usable
 from client.coordinator import Coordinator, Session
+from client.credentials import credential_of
 from client.delivery import Delivery, Wishes
 from client.errors import ClientError
 from client.frames import Frame, Picture, to_frame, to_frames
@@ -39,7 +41,8 @@ class FaceClient:
     service: name or id of the service to create a session of; *options* are the members of `POST /sessions`
     (variant, algorithm, objective, pin, params, delivery, window, ...), as `wire.messages.SessionRequest` has them.
     session: instead, an existing session: its id, its URL at the coordinator, or its session URL.
-    coordinator, token: where FACESERVICE_URL and FACESERVICE_TOKEN of the environment say, unless given.
+    coordinator, token, ca: what FACESERVICE_URL, FACESERVICE_TOKEN and FACESERVICE_CA of the environment say, unless
+    given. ca: PEM file of the authority that https peers must have their certificates from (else the system's).
     picture: True asks for the drawn picture of every frame too.
     Raises ClientError (each message says what to do next).
     """
@@ -51,6 +54,7 @@ class FaceClient:
         session: int | str | None = None,
         coordinator: str | None = None,
         token: str | None = None,
+        ca: str | Path | None = None,
         picture: bool = False,
         patience_s: float = 60.0,
         **options: Any,
@@ -58,7 +62,8 @@ class FaceClient:
         if (service is None) == (session is None):
             raise ClientError("give either a service to create a session of, or a session to attach to")
         url = coordinator or environ.get("FACESERVICE_URL") or DEFAULT_COORDINATOR
-        self.coordinator = Coordinator(url, token or environ.get("FACESERVICE_TOKEN") or None)
+        credential = credential_of(environ, token, ca)
+        self.coordinator = Coordinator(url, credential)
         self.session: Session | None = None
         self._picture = picture
         self._created = service is not None
@@ -70,7 +75,7 @@ class FaceClient:
         else:
             address = self._attach(session)
         wait_s = min(30.0, patience_s)
-        self._delivery = Delivery(address, Wishes(uuid4().hex, token, wait_s, patience_s))
+        self._delivery = Delivery(address, Wishes(uuid4().hex, credential, wait_s, patience_s))
         self._window = int(options.get("window", 16))
 
     def __enter__(self) -> Self:

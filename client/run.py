@@ -16,6 +16,7 @@ from client.arguments import session_options
 from client.errors import ClientError
 from client.face_client import FaceClient
 from client.results import Result
+from wire.credential import Credential
 from wire.messages import FrameStatus
 
 
@@ -41,14 +42,19 @@ class Tally:
         return self.frames > 0 and self.statuses[FrameStatus.OK] == self.frames
 
 
-def run(args: argparse.Namespace, token: str | None) -> int:
+def run(args: argparse.Namespace, credential: Credential) -> int:
     """Do the command and return the exit status: 0 only when every frame came back ok. Raises ClientError."""
     found = sources.expand(args.sources)
     service = int(args.service) if args.service.isdecimal() else args.service
     options = session_options(args)
     tally = Tally()
     with FaceClient(
-        service, coordinator=args.coordinator, token=token, picture=args.save is not None, **options
+        service,
+        coordinator=args.coordinator,
+        token=credential.token,
+        ca=credential.ca,
+        picture=args.save is not None,
+        **options,
     ) as client:
         for result in _with_progress(client.stream(sources.frames(found, live=args.live)), found, tally):
             path = save(result, args.save) if args.save else None

@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.table import Table
+from rich.text import Text
 
 Document = Mapping[str, Any]
 Show = Callable[[Document], Iterable[RenderableType]]
@@ -173,6 +174,12 @@ def findings(document: Document) -> Iterable[RenderableType]:
 def drained(document: Document) -> Iterable[RenderableType]:
     """POST /nodes/<id>/drain"""
     yield f"node {document.get('node_id', '')}: {document.get('state', 'draining')}"
+
+
+def new_token(document: Document) -> Iterable[RenderableType]:
+    """Show a fresh token and what to write down of it."""
+    yield Text(f"The token, for its holder alone (it is kept nowhere):\n\n{document['token']}\n")
+    yield Text(f"Lines for the file that [security] tokens_path names; then SIGHUP:\n\n{document['lines']}")
 
 
 def _reasons(others: Document) -> str:

@@ -10,6 +10,7 @@ from collector.retention import Cleaner
 from collector.store import Store
 from collector.views import blueprint
 from wire.database import DatabaseAway, check, connect, describe
+from wire.guard import Guard
 from wire.settings import CollectorSettings, DatabaseSettings
 from wire.web import create_app
 
@@ -24,11 +25,11 @@ class Worker:
         self._store = Store(self._engine)
         self._cleaner = Cleaner(self._engine, settings)
 
-    def start(self, token: str | None, addresses: Mapping[str, int]) -> Flask:
+    def start(self, guard: Guard, addresses: Mapping[str, int]) -> Flask:
         """Start the threads and return the app."""
         self._store.start()
         self._cleaner.start()
-        app = create_app("collector", token=token, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
+        app = create_app("collector", guard=guard, ready=self._ready, max_body_bytes=MAX_BODY_BYTES)
         app.register_blueprint(blueprint(self._store, Directory(self._engine, addresses)))
         return app
 

@@ -8,6 +8,7 @@ from collector.app import Worker
 from collector.nodes import configured
 from wire.database import check, connect
 from wire.faults import Fault, SettingsError
+from wire.guard import Guard, access_of, make_guard, renew
 from wire.resources import load_nodes
 from wire.serving import bind, serve, url_of
 from wire.settings import CollectorSettings, DatabaseSettings, Settings
@@ -26,14 +27,17 @@ def run(settings: Settings) -> int:
     addresses = configured(load_nodes(settings.collector.node_path))
     _check_database(settings.database)
     listener = bind(settings.collector.collector_addr, settings.collector.collector_port)
-    processes = _Processes(settings.collector, settings.database, settings.security.token, addresses)
+    guard = make_guard(settings.security)  # each worker has a copy of its own
+    processes = _Processes(settings.collector, settings.database, guard, addresses)
     return serve(
         processes.make_app,
         listener,
         workers=WORKERS,
         threads=THREADS,
-        ready_line=f"collector ready on {url_of(listener, settings.collector.collector_addr)}",
+        ready_line=f"collector ready on {url_of(listener, settings.collector.collector_addr, guard.scheme)}",
         on_worker_stop=processes.stop,
+        on_hangup=lambda: renew(settings, lambda found: access_of(found.security), guard.take),
+        tls=guard.tls,
     )
 
 
@@ -50,14 +54,14 @@ class _Processes:
     """Makes the worker's parts in each worker process, after the fork."""
 
     def __init__(
-        self, settings: CollectorSettings, database: DatabaseSettings, token: str | None, addresses: Mapping[str, int]
+        self, settings: CollectorSettings, database: DatabaseSettings, guard: Guard, addresses: Mapping[str, int]
     ) -> None:
-        self._settings, self._database, self._token, self._addresses = settings, database, token, addresses
+        self._settings, self._database, self._guard, self._addresses = settings, database, guard, addresses
         self._worker: Worker | None = None
 
     def make_app(self) -> Flask:
         self._worker = Worker(self._settings, self._database)
-        return self._worker.start(self._token, self._addresses)
+        return self._worker.start(self._guard, self._addresses)
 
     def stop(self) -> None:
         if self._worker is not None:

@@ -12,7 +12,7 @@ from collector.store import Busy, Refused, Store
 from wire.database import DatabaseAway
 from wire.messages import Report
 from wire.openapi import bodies
-from wire.web import Problem, Unavailable, Unprocessable, decode, encode
+from wire.web import Problem, Unavailable, Unprocessable, decode, encode, speaks_for
 
 RETRY_AFTER_S = 2
 
@@ -41,6 +41,7 @@ def blueprint(store: Store, nodes: Directory) -> Blueprint:
     def reports() -> ResponseReturnValue:
         """Store a report and answer when it is committed; one that was stored before changes nothing."""
         report = decode(Report, request.get_data())
+        speaks_for(report.node_id)
         try:
             store.add(report)
         except (DatabaseAway, Busy) as error:
@@ -57,6 +58,7 @@ def blueprint(store: Store, nodes: Directory) -> Blueprint:
             node_id = nodes.find(request.remote_addr or "")
             if node_id is None:
                 raise Refused(f"no node has the address {request.remote_addr}")
+            speaks_for(node_id)
             report = older.convert(decode(older.OlderReport, request.get_data()), node_id)
             store.add(report, known=False)
         except (DatabaseAway, Busy, Refused, Problem) as error:

@@ -30,6 +30,7 @@ from coordinator.store import StaleEpoch, Store
 from wire import database, metrics
 from wire.client import ControlClient
 from wire.database import DatabaseAway
+from wire.guard import Guard
 from wire.settings import CoordinatorSettings, DatabaseSettings
 from wire.web import NotFound, Problem, Unavailable, create_app
 
@@ -43,7 +44,7 @@ class Coordinator:
         self,
         settings: CoordinatorSettings,
         database_settings: DatabaseSettings,
-        token: str | None,
+        guard: Guard,
         catalogue: Catalogue,
         algorithms: Mapping[str, Algorithm],
     ) -> None:
@@ -56,7 +57,7 @@ class Coordinator:
             algorithms=algorithms,
             registry=registry,
             store=Store(self._engine),
-            peers=Peers(ControlClient(token)),
+            peers=Peers(ControlClient(guard.credential)),
             galleries=Galleries(GalleryStore(self._engine), Portraits()),
         )
         self._placer = Placer(self._parts)
@@ -66,7 +67,7 @@ class Coordinator:
         sessions = Sessions(self._parts, self._placer)
         self._feed = Feed(lambda: now(self._parts), lambda session_id: detail(self._parts, sessions, session_id))
         metrics.add(Figures(self._feed.rows, lambda: self._controller.leads))
-        self.app = self._make_app(token, sessions)
+        self.app = self._make_app(guard, sessions)
 
     def start(self, serving: Callable[[], bool] = lambda: True) -> None:
         """Begin to control. serving: says no as soon as the server wants to stop."""
@@ -83,16 +84,15 @@ class Coordinator:
         self._parts.peers.close()
         self._engine.dispose()
 
-    def _make_app(self, token: str | None, sessions: Sessions) -> Flask:
+    def _make_app(self, guard: Guard, sessions: Sessions) -> Flask:
         app = create_app(
             "coordinator",
-            token=token,
+            guard=guard,
             ready=self._ready,
             max_body_bytes=MAX_BODY_BYTES,
-            open_endpoints=dashboard.OPEN,
-            logged_in=lambda: dashboard.logged_in(token),
+            logged_in=lambda: dashboard.logged_in(guard),
         )
-        app.register_blueprint(dashboard.make(self._feed, token))
+        app.register_blueprint(dashboard.make(self._feed, guard))
         app.register_blueprint(views.make(self._parts, sessions, Nodes(self._parts)))
         app.register_blueprint(frame_views.make(sessions, FrameStore(self._engine)))
         app.register_blueprint(gallery_views.make(self._parts.galleries))

@@ -13,6 +13,7 @@ from coordinator.timed import Timed
 from wire import database
 from wire.database import DatabaseAway
 from wire.faults import Fault, SettingsError, guess
+from wire.guard import Access, access_of, make_guard, renew
 from wire.serving import CannotBind, bind, serve, url_of
 from wire.settings import CoordinatorSettings, DatabaseSettings, Settings
 
@@ -36,9 +37,10 @@ def run(settings: Settings) -> int:
     except (DatabaseAway, CannotBind) as error:
         return _end(AWAY, f"coordinator: {error}")
     started: list[Coordinator] = []  # in the worker process
+    guard = make_guard(settings.security, own.token)  # each worker has a copy of its own
 
     def make_app() -> Flask:
-        started.append(Coordinator(own, database_settings, settings.security.token, catalogue, algorithms))
+        started.append(Coordinator(own, database_settings, guard, catalogue, algorithms))
         return started[0].app
 
     return serve(
@@ -46,10 +48,16 @@ def run(settings: Settings) -> int:
         listener,
         workers=1,
         threads=THREADS,
-        ready_line=f"coordinator ready on {url_of(listener, own.coordinator_addr)}",
+        ready_line=f"coordinator ready on {url_of(listener, own.coordinator_addr, guard.scheme)}",
         on_worker_start=lambda serving: started[0].start(serving),
         on_worker_stop=lambda: started[0].stop() if started else None,
+        on_hangup=lambda: renew(settings, _access, guard.take),
+        tls=guard.tls,
     )
+
+
+def _access(settings: Settings) -> Access:
+    return access_of(settings.security, settings.coordinator.token if settings.coordinator else None)
 
 
 def read(settings: Settings, own: CoordinatorSettings) -> tuple[Catalogue, dict[str, Algorithm]]:

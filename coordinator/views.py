@@ -12,7 +12,7 @@ from coordinator.requests import Reallocation
 from coordinator.service import Sessions
 from wire.messages import Heartbeat, HeartbeatAnswer, SessionRequest
 from wire.openapi import bodies
-from wire.web import decode, encode
+from wire.web import decode, encode, speaks_for
 
 DRY_RUN = {"dry_run": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"}}
 
@@ -45,6 +45,7 @@ def _add_nodes(bp: Blueprint, nodes: Nodes) -> None:
     @bodies(takes=Heartbeat, gives=HeartbeatAnswer)
     def heartbeat(node_id: int) -> ResponseReturnValue:
         """Take a node's heartbeat and return the sessions that it should hold."""
+        speaks_for(node_id)
         return encode(nodes.heard(node_id, decode(Heartbeat, request.get_data())))
 
     @bp.post("/nodes/<int:node_id>/cordon")

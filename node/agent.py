@@ -41,6 +41,7 @@ from node.supervision import ChildState
 from node.telemetry_sink import Sink
 from wire.galleries import BadName
 from wire.graph import GraphError, Topology
+from wire.guard import Access
 from wire.messages import HandlerSpec, NodeSession, Running, SessionPlan
 from wire.resources import HandlerTypeSpec
 
@@ -72,6 +73,10 @@ class Agent:
     ) -> None:
         self.settings = settings
         self.node_id = settings.child.node_id
+        own = settings.child.access.own
+        self._handlers_child = msgspec.structs.replace(
+            settings.child, access=Access(own=own), tls_cert=None, tls_key=None
+        )
         self._launcher = launcher
         self._sink = sink
         self._galleries = galleries
@@ -80,6 +85,7 @@ class Agent:
         self._ended = Ended()
         self._lock = threading.Lock()  # of the three above
         self._attached = threading.Condition()
+        self._access: Access | None = None  # who may come in, since that has changed
         self._drained_by = 0.0  # monotonic, s: when frames in flight are given up
         job = Job("gateway", targets.gateway, (listener, settings.child), gives_up=False)
         hooks = Hooks(self._greet_gateway, self._gateway_ready, self._gateway_said, lambda reason: None)
@@ -104,6 +110,20 @@ class Agent:
             held = list(self._sessions.values())
             self._sessions.clear()
         end_slots([slot for s in held for slot in list(s.slots.values())], HANDLER_PATIENCE_S)
+
+    def take_access(self, access: Access) -> None:
+        """Have all children go by *access*, and those that follow them."""
+        self._access = access
+        for child in [self.gateway, *(slot.child for _, slot in self.slots())]:
+            for message in self._access_news(child is self.gateway):
+                child.send(message)
+
+    def _access_news(self, to_gateway: bool) -> list[control.Message]:
+        """Return what a child must know beyond its settings; handlers let nobody in."""
+        if self._access is None:
+            return []
+        known = self._access if to_gateway else Access(own=self._access.own)
+        return [control.NewAccess(access=known)]
 
     # --- what the APIs ask for
 
@@ -330,13 +350,13 @@ class Agent:
         job = Job(
             name=f"session {session_id} handler {handler_id}",
             target=targets.handler,
-            args=(settings.child, handler_settings),
+            args=(self._handlers_child, handler_settings),
             progress=progress_path(settings.child.run_path, session_id, handler_id),
             stuck_after_s=settings.handler_timeout_s,
             memory_mb=handler_settings.memory_mb,
         )
         hooks = Hooks(
-            greeting=lambda: [held.configure()],
+            greeting=lambda: [held.configure(), *self._access_news(False)],
             ready=lambda again, blame: self._handler_ready(session_id, slot, again, blame),
             message=lambda message: self._handler_said(slot, message),
             gave_up=partial(self._handler_gave_up, session_id, handler_id),
@@ -372,7 +392,7 @@ class Agent:
         messages: list[control.Message] = [s.attach() for s in held if s.state is not Running.PREPARING]
         for s in held:
             messages += [_gave_up(s.session_id, h, why) for h, why in s.failed().items()]
-        return [*messages, *self._lost_with_gateway(held)]
+        return [*self._access_news(True), *messages, *self._lost_with_gateway(held)]
 
     def _lost_with_gateway(self, held: list[Held]) -> list[control.Message]:
         """Return what a new gateway must tell entries on other nodes: frames and words may have died with the old one.

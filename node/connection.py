@@ -21,6 +21,7 @@ from node.http11 import (
     send_all,
     set_silence,
 )
+from node.tls_stream import Stream, TlsStream
 from wire.packet import Buffer
 
 RECEIVE_SIZE = 4096  # bytes asked for while a head is awaited: more would be body, and copied twice
@@ -35,9 +36,10 @@ class Connection:
     A body is copied once by the kernel and, but for its first bytes, by nobody else.
     """
 
-    def __init__(self, sock: socket.socket, *, idle_s: float = 75.0, silence_s: float = 20.0) -> None:
+    def __init__(self, sock: Stream, *, idle_s: float = 75.0, silence_s: float = 20.0) -> None:
         """idle_s: between requests; silence_s: within one, in either direction."""
         self.socket = sock
+        self._tls = sock if isinstance(sock, TlsStream) else None
         self.polled = False  # the loop owns it: nothing may block
         self.unsent: list[memoryview] = []  # what did not fit into the socket while polled
         self.idle_s = idle_s
@@ -82,7 +84,7 @@ class Connection:
     @property
     def begun(self) -> bool:
         """True when some of the next request is there."""
-        return self._end > self._start
+        return self._end > self._start or (self._tls is not None and self._tls.pending)
 
     def _buffered_request(self) -> Request | None:
         """Return the request whose head is in the buffer, or None after making room for more of it."""
@@ -241,6 +243,8 @@ class Connection:
             if sent < len(view):
                 self.unsent.append(view[sent:])
             sent = max(0, sent - len(view))
+        if self._tls is not None and self._tls.owes:
+            self.unsent.append(memoryview(b""))  # nothing more to encrypt, but to send
 
     def flush(self) -> None:
         """Send what did not fit before, blocking. Raises Disconnected."""

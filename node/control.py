@@ -8,6 +8,7 @@ pipe is the end of the child: a child whose agent died leaves at once.
 """
 
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +16,9 @@ from msgspec import Struct
 
 from node.fence import Fence
 from node.tally import Counts
+from wire.guard import Access, Guard
 from wire.messages import Books, PacketInfo, SessionPlan
+from wire.tls import ServerTls
 
 FLUSH_PERIOD_S = 0.5  # how often a child hands over its telemetry
 
@@ -92,6 +95,12 @@ class Shutdown(Message, frozen=True, kw_only=True, tag="shutdown"):
     """Take no more frames, finish those in flight within *patience* seconds, then answer Drained and exit."""
 
     patience: float = 10.0
+
+
+class NewAccess(Message, frozen=True, kw_only=True, tag="new_access"):
+    """Who may come in from now on, and what to show to others; certificates are to be read again."""
+
+    access: Access
 
 
 # --- from a child -------------------------------------------------------------------------------------
@@ -174,8 +183,8 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
     in_flight: int = 0
 
 
-ToHandler = Configure | SetRunning | Shutdown
-ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | Shutdown
+ToHandler = Configure | SetRunning | NewAccess | Shutdown
+ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | NewAccess | Shutdown
 FromChild = Ready | Failed | Attached | StateSet | HandedOver | Telemetry | Drained
 
 _encoder = msgspec.msgpack.Encoder()
@@ -205,7 +214,10 @@ class ChildSettings(Struct, frozen=True, kw_only=True):
     run_path: str  # the agent's own folder: channel root, books, progress files
     max_frame_bytes: int
     packet_sample: float = 1.0  # share of frames whose packet_info is kept, 0-1
-    token: str | None = None  # bearer token of the data port; None: open (loopback only)
+    access: Access = Access()  # of the data port, and to others' data ports
+    tls_cert: str | None = None  # of the data port; None: plain HTTP
+    tls_key: str | None = None
+    tls_ca: str | None = None  # for others' certificates; None: whom the system trusts
     cpus: list[int] = []  # cores that handlers may use; empty: all
     allowed_hosts: list[str] = []  # that handlers may reach by URLs, see handlers.hosts
     port_counts: dict[int, tuple[int, int]] = {}  # handler_type -> (inputs, outputs), for wire.graph.Topology
@@ -224,3 +236,9 @@ class HandlerSettings(Struct, frozen=True, kw_only=True):
     model_path: str
     gallery_path: str | None
     memory_mb: int = 0  # that its process may use; 0: any amount
+
+
+def guard_of(settings: ChildSettings) -> Guard:
+    """Return the guard of a child process. Raises BadCertificate."""
+    cert, key, ca = (None if p is None else Path(p) for p in (settings.tls_cert, settings.tls_key, settings.tls_ca))
+    return Guard(settings.access, ca, None if cert is None or key is None else ServerTls(cert, key))

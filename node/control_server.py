@@ -2,10 +2,15 @@
 
 import logging
 import socket
+import ssl
 import threading
 from typing import Any
 
 from cheroot import wsgi
+from cheroot.makefile import StreamReader, StreamWriter
+from cheroot.ssl import Adapter
+
+from wire.tls import ServerTls
 
 logger = logging.getLogger(__name__)
 
@@ -15,9 +20,11 @@ THREADS = 16  # a PUT holds one while its handlers prepare
 class ControlServer(wsgi.Server):
     """Serves *app* on *listener* in threads of its own."""
 
-    def __init__(self, listener: socket.socket, app: Any) -> None:
+    def __init__(self, listener: socket.socket, app: Any, tls: ServerTls | None = None) -> None:
         super().__init__(listener.getsockname()[:2], app, numthreads=THREADS, server_name="faceservice")
         self._listener = listener
+        if tls is not None:
+            self.ssl_adapter = _Tls(tls)
         self.shutdown_timeout = 2
         self._thread = threading.Thread(target=self.serve, name="control", daemon=True)
 
@@ -45,3 +52,28 @@ class ControlServer(wsgi.Server):
         """Stop; requests in flight have shutdown_timeout seconds."""
         self.stop()
         self._thread.join(self.shutdown_timeout + 1)
+
+
+class _Tls(Adapter):
+    """TLS for cheroot. The thread that reads makes the handshake: a silent peer holds no other up."""
+
+    def __init__(self, tls: ServerTls) -> None:
+        super().__init__(str(tls.cert), str(tls.key))
+        self._tls = tls
+
+    def bind(self, sock: socket.socket) -> socket.socket:
+        """Return the listening socket as it is."""
+        return sock
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        """Return the connection, and what it adds to the environment of its requests."""
+        stream = self._tls.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        return stream, self.get_environ()
+
+    def get_environ(self) -> dict[str, str]:
+        """Return what every request of a TLS connection knows."""
+        return {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+    def makefile(self, sock: ssl.SSLSocket, mode: str = "r", bufsize: int = -1) -> Any:
+        """Return a file on the connection."""
+        return (StreamReader if "r" in mode else StreamWriter)(sock, mode, bufsize)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -29,6 +30,8 @@ from node.telemetry_sink import Sink
 from node.views import make_app
 from wire import metrics, structs
 from wire.client import ControlClient
+from wire.credential import Credential
+from wire.guard import Access, Guard, access_of, make_guard, on_hangup, renew
 from wire.messages import Heartbeat
 from wire.resources import HandlerTypeSpec, load_handler_types, port_counts
 from wire.serving import CannotBind, bind, url_of
@@ -58,6 +61,7 @@ def run(settings: Settings, node: NodeSettings) -> int:
         try:
             with ExitStack() as stack:
                 daemon = _start(stack, settings, node, specs)
+                on_hangup(lambda: renew(settings, partial(_access, node), daemon.take_access))
                 print(daemon.ready_line, flush=True)  # noqa: T201 - the one line for whoever started us
                 while not stopping.wait(LOOK_S):  # a signal just before a wait without end would not be seen
                     continue
@@ -84,7 +88,13 @@ class Daemon:
     """What runs."""
 
     agent: Agent
+    guard: Guard
     ready_line: str
+
+    def take_access(self, access: Access) -> None:
+        """Go by *access* in all processes of the node. Raises BadCertificate."""
+        self.guard.take(access)
+        self.agent.take_access(access)
 
 
 @contextmanager
@@ -102,16 +112,17 @@ def stop_signals() -> Iterator[threading.Event]:
 
 def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list[HandlerTypeSpec]) -> Daemon:
     """Start everything; *stack* ends it in reverse order. Raises CannotStart."""
-    sockets = _bind(stack, node)
+    guard = make_guard(settings.security, node.token)
+    sockets = _bind(stack, node, guard.scheme)
     folder = _run_folder(stack, node)
     logger.info("%s", confinement.describe())
     launcher = Launcher(node.handler_environ)
     launcher.start()
     stack.callback(launcher.stop)
-    boot_id, token = secrets.token_hex(8), settings.security.token
+    boot_id = secrets.token_hex(8)
 
-    reporter = Reporter(settings.reporter, node.node_id, boot_id, token, lambda: _samples(agent))
-    galleries = _galleries(node, folder, token, lambda: [(s, slot.handler_id) for s, slot in agent.slots()])
+    reporter = Reporter(settings.reporter, node.node_id, boot_id, guard.credential, lambda: _samples(agent))
+    galleries = _galleries(node, folder, guard.credential, lambda: [(s, slot.handler_id) for s, slot in agent.slots()])
     sink = Sink(reporter)
     held = _agent_settings(settings, node, specs, folder)
     agent = Agent(held, launcher, sockets.data, sink, galleries)
@@ -123,26 +134,27 @@ def _start(stack: ExitStack, settings: Settings, node: NodeSettings, specs: list
     if not agent.start():
         raise CannotStart(f"the gateway does not start: {agent.gateway.reason or 'no answer'}", FAILED)
 
-    catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path, replace(held.child, token=None))
+    checked = replace(held.child, access=Access(), tls_cert=None, tls_key=None)
+    catalogue = Catalogue(specs, launcher, node.model_path, node.gallery_path, checked)
     catalogue.start()
     stack.callback(catalogue.stop)
     metrics.add(Figures(agent, reporter, sink.totals, {s.handler_type: s.name for s in specs}))
     host = older.Host(node.node_id, sockets.data_url, port_counts(specs))
-    server = ControlServer(sockets.control, make_app(agent, catalogue, host, token=token))
+    server = ControlServer(sockets.control, make_app(agent, catalogue, host, guard), guard.tls)
     server.begin()
     stack.callback(server.end)
     composer = Composer(node, sockets, boot_id, agent, catalogue, reporter, sink)
-    _start_heartbeat(stack, node, token, agent, composer)
-    return Daemon(agent, f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
+    _start_heartbeat(stack, node, guard.credential, agent, composer)
+    return Daemon(agent, guard, f"node {node.node_id} ready on {sockets.control_url}, frames on {sockets.data_url}")
 
 
-def _bind(stack: ExitStack, node: NodeSettings) -> Sockets:
+def _bind(stack: ExitStack, node: NodeSettings, scheme: str) -> Sockets:
     try:
         control = stack.enter_context(bind(node.listen_addr, node.node_port))
         data = stack.enter_context(bind(node.listen_addr, node.data_port))
     except CannotBind as error:
         raise CannotStart(str(error), AWAY) from error
-    return Sockets(control, data, url_of(control, node.node_addr), url_of(data, node.node_addr))
+    return Sockets(control, data, url_of(control, node.node_addr, scheme), url_of(data, node.node_addr, scheme))
 
 
 def _run_folder(stack: ExitStack, node: NodeSettings) -> RunFolder:
@@ -159,13 +171,17 @@ def _run_folder(stack: ExitStack, node: NodeSettings) -> RunFolder:
 def _agent_settings(
     settings: Settings, node: NodeSettings, specs: list[HandlerTypeSpec], folder: RunFolder
 ) -> AgentSettings:
+    cert, key, ca = settings.security.tls_cert, settings.security.tls_key, settings.security.tls_ca
     child = ChildSettings(
         node_id=node.node_id,
         channel_name=folder.name,
         run_path=str(folder.path),
         max_frame_bytes=settings.security.max_frame_mb << 20,
         packet_sample=settings.reporter.packet_sample if settings.reporter.enabled else 0.0,
-        token=settings.security.token,
+        access=access_of(settings.security, node.token),
+        tls_cert=None if cert is None else str(cert),
+        tls_key=None if key is None else str(key),
+        tls_ca=None if ca is None else str(ca),
         cpus=node.cpus,
         allowed_hosts=node.allowed_hosts,
         port_counts=port_counts(specs),
@@ -182,10 +198,17 @@ def _agent_settings(
     )
 
 
-def _galleries(node: NodeSettings, folder: RunFolder, token: str | None, living: Callable[[], list[Key]]) -> Galleries:
-    return Galleries(
-        node.gallery_path, folder.path / "galleries", node.coordinator_url, ControlClient(token), living=living
-    )
+def _galleries(
+    node: NodeSettings, folder: RunFolder, credential: Credential, living: Callable[[], list[Key]]
+) -> Galleries:
+    client = ControlClient(credential)
+    return Galleries(node.gallery_path, folder.path / "galleries", node.coordinator_url, client, living=living)
+
+
+def _access(node: NodeSettings, settings: Settings) -> Access:
+    """Return what *settings*, read again, say of this node."""
+    now = next((n for n in settings.nodes if n.node_id == node.node_id), node)
+    return access_of(settings.security, now.token)
 
 
 def _samples(agent: Agent) -> list[ProcessSample]:
@@ -233,8 +256,10 @@ class Composer:
         )
 
 
-def _start_heartbeat(stack: ExitStack, node: NodeSettings, token: str | None, agent: Agent, composer: Composer) -> None:
-    beat = HeartbeatThread(node.coordinator_url, ControlClient(token), composer, Convergence(agent))
+def _start_heartbeat(
+    stack: ExitStack, node: NodeSettings, credential: Credential, agent: Agent, composer: Composer
+) -> None:
+    beat = HeartbeatThread(node.coordinator_url, ControlClient(credential), composer, Convergence(agent))
     composer.sink.hurry = beat.hurry
     beat.start()
     stack.callback(lambda: beat.stop(composer(leaving=True)))

@@ -19,6 +19,7 @@ from node.hop_link import HopLink, Parcel, always, ignore_done, ignore_taken, ne
 from node.progress import last_done
 from node.recorder import Recorder
 from node.routing import Target
+from wire.credential import Credential
 from wire.messages import Route, SessionPlan
 from wire.packet import Buffer, total
 
@@ -36,7 +37,7 @@ class Forwarder:
         channel: Channel,
         node_id: int,
         recorder: Recorder,
-        token: str | None,
+        credential: Credential | None,
         closing: threading.Event,
         plan: Callable[[], SessionPlan],
         run_path: str = "",
@@ -45,7 +46,7 @@ class Forwarder:
         self._channel = channel
         self._node_id = node_id
         self._recorder = recorder
-        self._token = token
+        self._credential = credential
         self._closing = closing
         self._plan = plan
         self._outlets: dict[str, Outlet] = {}
@@ -180,7 +181,7 @@ class Forwarder:
     def _to_node(self, url: str, node_id: int, parcel: Parcel, needed: Callable[[], bool], later: bool) -> bool:
         link = self._links.get(url)
         if link is None:
-            link = HopLink(HopClient(url, self._token), node_id, self._recorder, self._persist, self._away)
+            link = HopLink(HopClient(url, self._credential), node_id, self._recorder, self._persist, self._away)
             self._links[url] = link
         if not later:
             return link.send(parcel, needed)

@@ -5,7 +5,10 @@ from urllib.parse import urlsplit
 
 from node.hop_answers import Answer, Answers
 from node.http11 import PIPELINED, Disconnected, send_all, set_silence
+from node.tls_stream import Stream, TlsStream
+from wire.credential import Credential
 from wire.packet import MEDIA_TYPE, Buffer, total
+from wire.tls import BadCertificate
 
 CONNECT_S = 2.0  # a node that does not take a connection by then is away
 ANSWER_S = 15.0  # a gateway that does not answer by then is stuck
@@ -14,12 +17,15 @@ ANSWER_S = 15.0  # a gateway that does not answer by then is stuck
 class HopClient:
     """One kept connection to one node's data port. Not thread-safe: a thread owns it."""
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, credential: Credential | None = None) -> None:
+        """credential: what it shows, and whom it trusts when *url* is https."""
         parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._token = f"Authorization: Bearer {token}\r\n" if token else ""
+        self._secure = parts.scheme == "https"
+        self._address = (parts.hostname or "127.0.0.1", parts.port or (443 if self._secure else 80))
+        self._credential = credential or Credential()
+        self._shown = self._credential.version  # what of it is in the heads
         self._host = parts.netloc
-        self._socket: socket.socket | None = None
+        self._socket: Stream | None = None
         self._answers: Answers | None = None
         self._heads: dict[tuple[str, str, bool], bytes] = {}
 
@@ -74,20 +80,35 @@ class HopClient:
             self.close()
         return answer
 
-    def _connect(self) -> socket.socket:
+    def _connect(self) -> Stream:
         try:
             sock = socket.create_connection(self._address, timeout=CONNECT_S)
         except OSError as error:
             raise Disconnected(f"{self._host}: {error}") from error
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_silence(sock, ANSWER_S)
-        self._socket, self._answers = sock, Answers(sock)
-        return sock
+        stream = self._secured(sock) if self._secure else sock
+        self._socket, self._answers = stream, Answers(stream)
+        return stream
+
+    def _secured(self, sock: socket.socket) -> Stream:
+        """Return TLS on *sock*, with a peer that has proved to be who it should be. Raises Disconnected."""
+        try:
+            stream = TlsStream(sock, self._credential.context(), self._address[0])
+            stream.handshake()
+        except (OSError, BadCertificate) as error:
+            sock.close()
+            raise Disconnected(f"{self._host}: {error}") from error
+        return stream
 
     def _head(self, path: str, media_type: str, follows: bool) -> bytes:
+        if self._shown != self._credential.version:
+            self._shown = self._credential.version
+            self._heads.clear()
         head = self._heads.get((path, media_type, follows))
         if head is None:
-            text = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{self._token}Content-Type: {media_type}\r\n"
+            shown = "".join(f"{name}: {value}\r\n" for name, value in self._credential.header().items())
+            text = f"POST {path} HTTP/1.1\r\nHost: {self._host}\r\n{shown}Content-Type: {media_type}\r\n"
             if follows:
                 text += f"{PIPELINED}: 1\r\n"
             head = self._heads[path, media_type, follows] = (text + "Content-Length: ").encode("latin-1")

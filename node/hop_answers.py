@@ -6,6 +6,7 @@ import httptools
 from msgspec import Struct
 
 from node.http11 import ACCEPTED, HEAD_END, Disconnected
+from node.tls_stream import Stream
 
 RECEIVE_SIZE = 4096  # bytes asked for at a time
 LONGEST = 1 << 20  # bytes of one answer: more is no gateway's
@@ -40,7 +41,7 @@ class _Head:
 class Answers:
     """Reads the answers of one connection in order."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: Stream) -> None:
         self._socket = sock
         self._have = bytearray()
 

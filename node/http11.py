@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import httptools
 from msgspec import Struct
 
+from node.tls_stream import Stream
 from wire.packet import Buffer
 
 MAX_HEAD = 16 * 1024  # bytes of request line and headers
@@ -77,7 +78,7 @@ class _Head:
         self.keep_alive = self.parser.should_keep_alive()  # asked after the message, llhttp has forgotten
 
 
-def set_silence(sock: socket.socket, seconds: float) -> None:
+def set_silence(sock: Stream, seconds: float) -> None:
     """Let calls on *sock* fail (BlockingIOError) after *seconds* of silence.
 
     By socket options: Python's own time-outs cost a poll(2) before every call.
@@ -141,7 +142,7 @@ def _content_length(head: _Head) -> int:
     return int(text)
 
 
-def send_all(sock: socket.socket, pieces: Sequence[Buffer], size: int = -1) -> None:
+def send_all(sock: Stream, pieces: Sequence[Buffer], size: int = -1) -> None:
     """Send *pieces* (*size* bytes, where known) with as few calls and copies as can be. Raises Disconnected."""
     try:
         sent = sock.sendmsg(pieces if len(pieces) <= IOV_MAX else pieces[:IOV_MAX])

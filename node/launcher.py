@@ -3,8 +3,8 @@
     agent ──Process.start──▶ fork server ──fork──▶ child
       └───────────────── pipe ─────────────────────┘   end of the pipe = end of the agent: the child leaves
 
-The agent's own threads are never forked. Children inherit blocked SIGTERM and SIGINT: a signal to the whole process
-group (Ctrl-C, systemd) is the agent's to act on.
+The agent's own threads are never forked. Children inherit blocked SIGTERM, SIGINT and SIGHUP: a signal to the whole
+process group (Ctrl-C, systemd) is the agent's to act on.
 """
 
 import contextlib
@@ -118,7 +118,7 @@ class Launcher:
 @contextlib.contextmanager
 def _signals_blocked() -> Iterator[None]:
     """Block the stop signals in this thread, so that a fork server started now inherits that."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

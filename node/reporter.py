@@ -21,6 +21,7 @@ from node.gpu import Gpus
 from node.outbox import Outbox
 from node.sampler import ProcessSample
 from node.sender import Sender
+from wire.credential import Credential
 from wire.messages import Hardware, Load, PacketInfo
 from wire.settings import ReporterSettings
 
@@ -40,7 +41,7 @@ class Reporter:
         settings: ReporterSettings,
         node_id: int,
         boot_id: str,
-        token: str | None,
+        credential: Credential | None,
         processes: Callable[[], list[ProcessSample]],
     ) -> None:
         self._settings = settings
@@ -53,7 +54,7 @@ class Reporter:
         self._links: list[LinkStats] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        self._sender = Sender(settings, node_id, token)
+        self._sender = Sender(settings, node_id, credential)
         self._thread = threading.Thread(target=self._run, name="sampler", daemon=True)
         self._told = 0
 

@@ -10,6 +10,7 @@ import msgspec
 from node.outbox import Verdict, pause, verdict
 from node.spool import Spool
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.credential import Credential
 from wire.messages import Report
 from wire.settings import ReporterSettings
 
@@ -22,11 +23,12 @@ logger = logging.getLogger(__name__)
 class Sender:
     """put() from one thread; a thread of its own sends between start() and stop()."""
 
-    def __init__(self, settings: ReporterSettings, node_id: int, token: str | None) -> None:
+    def __init__(self, settings: ReporterSettings, node_id: int, credential: Credential | None) -> None:
         self._path = settings.spool_path / str(node_id)
         self._limit = settings.spool_limit_mb * MIB
-        self._url = f"http://{_host(settings.collector_addr)}:{settings.collector_port}/reports"
-        self._client = ControlClient(token)
+        scheme = "https" if settings.secure else "http"
+        self._url = f"{scheme}://{_host(settings.collector_addr)}:{settings.collector_port}/reports"
+        self._client = ControlClient(credential)
         self._opening = threading.Lock()
         self._spool: Spool | None = None
         self._news = threading.Event()

@@ -19,6 +19,7 @@ from node.sessions import (
     UnknownSession,
 )
 from node.supervision import ChildState
+from wire.guard import Guard
 from wire.messages import NodeSession, SessionPlan
 from wire.openapi import bodies
 from wire.web import Conflict, NotFound, Problem, Unavailable, Unprocessable, create_app, decode, encode
@@ -58,14 +59,14 @@ def as_problem(error: SessionError) -> Problem:
     return kinds[type(error)](str(error))
 
 
-def make_app(agent: Agent, catalogue: Catalogue, host: older.Host, *, token: str | None) -> Flask:
+def make_app(agent: Agent, catalogue: Catalogue, host: older.Host, guard: Guard) -> Flask:
     """Return the app that the agent serves on its control port."""
 
     def ready() -> tuple[bool, dict[str, Any]]:
         state = agent.gateway.state
         return state is ChildState.RUNNING, {"gateway": str(state), "sessions": len(agent.sessions())}
 
-    app = create_app("node", token=token, ready=ready)
+    app = create_app("node", guard=guard, ready=ready)
 
     @app.errorhandler(SessionError)
     def session_error(error: SessionError) -> ResponseReturnValue:

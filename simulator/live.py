@@ -28,6 +28,7 @@ from simulator.scenario import (
     check,
 )
 from wire.client import ControlClient
+from wire.credential import Credential
 from wire.graph import Topology
 from wire.messages import Delivery, Graph, HandlerSpec, Link, Objective, ResultSpec
 
@@ -40,7 +41,7 @@ replace = msgspec.structs.replace
 
 def read(url: str, token: str | None) -> dict[str, list[Json]]:
     """Return the coordinator's lists. Raises PeerAway, PeerError."""
-    client, base = ControlClient(token), url.rstrip("/")
+    client, base = ControlClient(Credential(token)), url.rstrip("/")
     try:
         return {
             name: msgspec.json.decode(client.get(f"{base}/{name}"))[name]

@@ -31,6 +31,7 @@ from simulator.draws import generator
 from simulator.recording import Loaded, Recording, Row, rows
 from wire import auth
 from wire.client import ControlClient
+from wire.credential import Credential
 
 LOADS, SECONDS = (0.3, 0.6), 60.0
 FIRST, ALONE, ALONE_LOAD = 30, 200, 0.15  # frames one after the other, and frames at a low load
@@ -57,7 +58,7 @@ class Session:
     """A session on the real system, from open() to close()."""
 
     def __init__(self, coordinator: str, token: str | None, service: str, variant: str | None, picture: bytes) -> None:
-        self._client, self._base = ControlClient(token), coordinator.rstrip("/")
+        self._client, self._base = ControlClient(Credential(token)), coordinator.rstrip("/")
         self._picture, self._headers = picture, {"Content-Type": "image/jpeg", **auth.header(token)}
         self._asked = {"service": service} | ({"variant": variant} if variant else {})
         self._local = threading.local()

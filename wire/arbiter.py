@@ -34,12 +34,18 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]
-    """gunicorn's arbiter, for which SIGINT is the same orderly stop as SIGTERM, and nothing else is a command."""
+    """gunicorn's arbiter, for which SIGINT is the same orderly stop as SIGTERM.
 
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+    SIGHUP is for the workers, which read their configuration again; nothing else is a command.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def signal(self, sig: int, frame: FrameType | None) -> None:
         super().signal(signal.SIGTERM if sig == signal.SIGINT else sig, frame)
+
+    def handle_hup(self) -> None:
+        self.kill_workers(signal.SIGHUP)
 
 
 class _Log(Logger):  # type: ignore[misc]

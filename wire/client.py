@@ -7,7 +7,7 @@ import msgspec
 import requests
 import urllib3
 
-from wire import auth
+from wire.credential import Credential
 
 CONNECT_S = 3.0  # a peer that does not take the connection in this time is away
 
@@ -29,8 +29,9 @@ class PeerError(Exception):
 class ControlClient:
     """Calls other daemons; one kept session per thread, so any thread may use it."""
 
-    def __init__(self, token: str | None = None) -> None:
-        self._headers = auth.header(token)
+    def __init__(self, credential: Credential | None = None) -> None:
+        """credential: what it shows and whom it trusts (default: nothing, and whom the system trusts)."""
+        self._credential = credential or Credential()
         self._local = threading.local()
 
     def get(self, url: str, timeout: float = 5.0) -> bytes:
@@ -67,11 +68,14 @@ class ControlClient:
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+        version = self._credential.version
+        if session is None or self._local.version != version:
+            self.close()
             session = requests.Session()
             session.trust_env = False  # no proxies, no .netrc: peers are named by the configuration alone
-            session.headers.update(self._headers)
-            self._local.session = session
+            session.headers.update(self._credential.header())
+            session.verify = True if self._credential.ca is None else str(self._credential.ca)
+            self._local.session, self._local.version = session, version
         return session
 
     def _call(self, method: str, url: str, body: Any, timeout: float) -> bytes:

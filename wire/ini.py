@@ -14,7 +14,6 @@ from wire.kinds import Kind
 
 PREFIX = "FACESERVICE_"
 DAEMONS = ("coordinator", "collector", "node")  # their sections start processes, so the environment cannot add them
-LATER = {"security": ("tokens_path", "tls_cert", "tls_key", "tls_ca")}  # named by the contract, not built yet
 
 
 def read_file(path: Path) -> configparser.ConfigParser:
@@ -129,9 +128,5 @@ class Reader:
             return key.default
 
     def _unknown(self, section: str, key: str, keys: Mapping[str, Key]) -> None:
-        if key in LATER.get(section, ()):
-            if self._texts[section][key].strip():
-                self.fault(section, key, "is not possible in this version; leave it empty")
-            return
         close = guess(key, keys)
         self.fault(section, key, "unknown key", "" if close else ", ".join(keys), close)

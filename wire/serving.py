@@ -13,7 +13,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from wire import structs
+from wire import guard, structs
+from wire.tls import ServerTls
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -55,10 +56,10 @@ def bind(addr: str, port: int) -> socket.socket:
     return listener
 
 
-def url_of(listener: socket.socket, addr: str) -> str:
+def url_of(listener: socket.socket, addr: str, scheme: str = "http") -> str:
     """Return the URL of *listener* for those who reach it as *addr*."""
     host = f"[{addr}]" if ":" in addr else addr
-    return f"http://{host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 def die_with_parent(parent: int, signum: int) -> None:
@@ -83,18 +84,22 @@ def serve(
     ready_line: str,
     on_worker_start: Callable[[Callable[[], bool]], None] | None = None,
     on_worker_stop: Callable[[], None] | None = None,
+    on_hangup: Callable[[], None] = lambda: None,
+    tls: ServerTls | None = None,
 ) -> int:
     """Serve until SIGTERM or SIGINT and return the exit status.
 
     make_app and on_worker_start run in each worker process, in its main thread, after the fork; on_worker_stop
     there too, before it exits. on_worker_start is given a function that says whether the worker goes on serving: an
-    endless answer asks it. *ready_line* is printed once, when the first worker serves.
+    endless answer asks it. *ready_line* is printed once, when the first worker serves. on_hangup runs in each worker,
+    in a thread, after SIGHUP to the arbiter. tls: None for plain HTTP.
     """
 
     structs.learn()  # before the fork, so that all workers have it
 
     def post_worker_init(worker: Any) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal's group; the arbiter answers to it
+        guard.on_hangup(on_hangup)
         if on_worker_start:
             on_worker_start(lambda: bool(worker.alive))
         if worker.age == 1:
@@ -119,6 +124,12 @@ def serve(
         "post_worker_init": post_worker_init,
         "worker_exit": worker_exit,
     }
+    if tls is not None:
+        options |= {
+            "certfile": str(tls.cert),
+            "keyfile": str(tls.key),
+            "ssl_context": lambda _config, _make: tls.context,
+        }
     from wire.arbiter import run  # gunicorn: only who serves with it pays for it
 
     status = run(make_app, options)

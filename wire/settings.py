@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from wire import kinds
 from wire.faults import Fault, SettingsError
-from wire.ini import Reader, read_file
+from wire.ini import PREFIX, Reader, read_file
 from wire.rules import check_rules, resolve_secrets
+from wire.tokens import Token
 
 __all__ = [
     "CollectorSettings",
@@ -57,6 +59,8 @@ class CoordinatorSettings(Section, frozen=True, kw_only=True):
     heartbeat_timeout: Annotated[float, kinds.SECONDS] = 3.0  # a node silent for so long is down
     control_period: Annotated[float, kinds.SECONDS] = 1.0
     auto_register: Annotated[bool, kinds.FLAG] = True  # take nodes that node_path does not name
+    token_file: Annotated[Path | None, kinds.PATH] = None  # what it shows to nodes; [security] token without
+    token: str | None = None  # the content of token_file
 
 
 class CollectorSettings(Section, frozen=True, kw_only=True):
@@ -94,6 +98,8 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     source_path: Annotated[list[Path], kinds.PATHS] = []  # folders of the files that capture may read; empty: samples
     handler_memory_mb: Annotated[int, kinds.SIZE_MB] = 0  # of a handler's process; 0: by its profile (node.limits)
     handler_environ: Annotated[list[str], kinds.WORDS] = []  # more variables of the environment that handlers get
+    token_file: Annotated[Path | None, kinds.PATH] = None  # what it shows to all others; [security] token without
+    token: str | None = None  # the content of token_file
 
 
 class ReporterSettings(Section, frozen=True, kw_only=True):
@@ -107,6 +113,7 @@ class ReporterSettings(Section, frozen=True, kw_only=True):
     packet_sample: Annotated[float, kinds.SHARE] = 1.0  # share of frames whose packet_info is kept
     spool_path: Annotated[Path, kinds.PATH] = Path("spool")  # the reporter appends the node's id
     spool_limit_mb: Annotated[int, kinds.SIZE_MB] = 256
+    secure: bool = False  # the collector speaks TLS: so it does when [security] knows of TLS
 
 
 class DatabaseSettings(Section, frozen=True, kw_only=True):
@@ -127,6 +134,11 @@ class SecuritySettings(Section, frozen=True, kw_only=True):
 
     token: Annotated[str | None, kinds.SECRET] = None  # given, or the content of token_file
     token_file: Annotated[Path | None, kinds.PATH] = None
+    tokens_path: Annotated[Path | None, kinds.PATH] = None  # tokens with a role each; see wire.tokens
+    tokens: list[Token] = []  # the content of tokens_path
+    tls_cert: Annotated[Path | None, kinds.PATH] = None  # PEM: what every listening port shows
+    tls_key: Annotated[Path | None, kinds.PATH] = None
+    tls_ca: Annotated[Path | None, kinds.PATH] = None  # PEM: whom to trust; the system's authorities without
     max_frame_mb: Annotated[int, kinds.SIZE_MB] = 32
 
 
@@ -135,12 +147,22 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     root: Path
     path: Path
+    environ: Mapping[str, str] = {}  # the overrides
     coordinator: CoordinatorSettings | None = None
     collector: CollectorSettings | None = None
     nodes: list[NodeSettings] = []
     reporter: ReporterSettings = ReporterSettings()
     database: DatabaseSettings | None = None
     security: SecuritySettings = SecuritySettings()
+
+    def __repr__(self) -> str:
+        shown = (n for n in self.__struct_fields__ if n != "environ")  # that holds secrets
+        return f"Settings({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
+    @property
+    def tls(self) -> bool:
+        """True when the daemons of this system speak TLS."""
+        return self.security.tls_cert is not None or self.security.tls_ca is not None
 
     def node(self, name: str) -> NodeSettings | None:
         """Return the node of section `[node name]`; an empty name is `[node]`."""
@@ -168,7 +190,8 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     root = root_of(path)
     reader = Reader(path, root, read_file(path), environ, TYPES)
     parts = {section: _section(reader, section) for section in reader.sections()}
-    settings = _settings(root, path, parts)
+    overrides = {name: text for name, text in environ.items() if name.startswith(PREFIX)}
+    settings = replace(_settings(root, path, parts), environ=overrides)
     check_rules(settings, reader)
     if reader.faults:
         raise SettingsError(reader.faults)
@@ -196,5 +219,8 @@ def _settings(root: Path, path: Path, parts: Mapping[str, Section | None]) -> Se
         found["database"] = DatabaseSettings(db_path=root / "run/faceservice.sqlite")
     if "reporter" not in found:
         found["reporter"] = ReporterSettings(spool_path=root / "spool")
+    security = found.get("security")
+    if isinstance(security, SecuritySettings) and (security.tls_cert or security.tls_ca):
+        found["reporter"] = replace(found["reporter"], secure=True)
     nodes = [part for part in parts.values() if isinstance(part, NodeSettings)]
     return Settings(root=root, path=path.resolve(), nodes=nodes, **found)

@@ -27,7 +27,7 @@ from wire.restarts import Event, Restarts, State
 from wire.settings import Settings
 
 PATIENCE_S = 15.0  # a child may take 10 s for the frames in flight
-READY = re.compile(r" ready on (http://[^\s,]+)")
+READY = re.compile(r" ready on (https?://[^\s,]+)")
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._status = 0
         self._stopping = False
+        self._hung_up = False
         self._kill_at: float | None = None
 
     def run(self) -> int:
@@ -117,6 +118,7 @@ class Supervisor:
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         for signum in (signal.SIGTERM, signal.SIGINT):
             signal.signal(signum, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_hangup)
         signal.signal(signal.SIGCHLD, lambda _signum, _frame: None)
         self._selector.register(wakened, selectors.EVENT_READ, lambda: wakened.recv(4096))
         while self._step():
@@ -128,6 +130,9 @@ class Supervisor:
     def _on_signal(self, _signum: int, _frame: FrameType | None) -> None:
         self._stopping = True
 
+    def _on_hangup(self, _signum: int, _frame: FrameType | None) -> None:
+        self._hung_up = True
+
     def _children(self) -> list[Child]:
         return [child for group in self._started for child in group]
 
@@ -138,6 +143,10 @@ class Supervisor:
                 self._exited(child, child.process.returncode)
         if self._stopping:
             return self._stop_groups()
+        if self._hung_up:
+            self._hung_up = False
+            for child in self._children():
+                child.signal(signal.SIGHUP)
         self._restart_due()
         if self._groups and all(child.restarts.was_ready for child in self._children()):
             self._start_group()

@@ -1,8 +1,8 @@
-"""What the control APIs of all daemons share: problems, token, health, metrics, bodies in and out."""
+"""What the control APIs of all daemons share: problems, tokens and roles, health, metrics, bodies in and out."""
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,7 +10,9 @@ from flask import Flask, Response, g, request
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from wire import auth, metrics, openapi
+from wire import access, auth, metrics, openapi
+from wire.access import Identity
+from wire.guard import Guard
 from wire.pointers import json_pointer
 from wire.problems import (
     MEDIA_TYPE,
@@ -44,12 +46,13 @@ __all__ = [
     "create_app",
     "decode",
     "encode",
+    "identity",
+    "speaks_for",
 ]
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Ready = Callable[[], tuple[bool, dict[str, Any]]]
-OPEN = frozenset({"healthz", "readyz"})  # endpoints that want no token
 
 
 def decode(kind: type[T], data: bytes) -> T:
@@ -68,40 +71,64 @@ def encode(body: Any) -> Response:
     return Response(msgspec.json.encode(body), mimetype="application/json")
 
 
+def identity() -> Identity:
+    """Return who has sent the current request."""
+    found: Identity = g.identity
+    return found
+
+
+def speaks_for(node_id: int) -> None:
+    """Return when the current request's sender may speak for node *node_id*. Raises Forbidden."""
+    reason = access.wrong_node(identity(), node_id)
+    if reason is not None:
+        raise Forbidden(reason)
+
+
 def create_app(
     name: str,
     *,
-    token: str | None,
+    guard: Guard,
     ready: Ready,
     max_body_bytes: int = 1 << 20,
-    open_endpoints: Collection[str] = (),
-    logged_in: Callable[[], bool] = lambda: False,
+    logged_in: Callable[[], Identity | None] = lambda: None,
 ) -> Flask:
-    """Return a Flask app with problem+json for every error, bearer token, health, metrics and its own description.
+    """Return a Flask app with problem+json for every error, tokens, health, metrics and its own description.
 
-    ready: (can do its job, details); the details are shown only with the token. open_endpoints: more endpoints
-    that want no token. logged_in: whether the current request comes from a browser that has shown the token before.
+    name: of the daemon in wire.access, which says who may make which call. ready: (can do its job, details); the
+    details are shown only with a token. logged_in: who sends the current request, by its browser's cookie.
     """
     app = Flask(name, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = max_body_bytes
-    free = OPEN | frozenset(open_endpoints)
 
     def check_token() -> None:
         g.started = time.perf_counter()
         if auth.foreign(request.method, request.headers.get):
             raise Forbidden("a page of another site sent this: changes are taken from this daemon's own page only")
-        known = auth.allowed(request.headers.get("Authorization"), token) or logged_in()
-        if request.endpoint not in free and not known:
-            raise Unauthorized("send `Authorization: Bearer TOKEN`")
+        g.identity = guard.keys.identify(request.headers.get("Authorization")) or logged_in()
+        _check_role(name, g.identity)
 
     app.before_request(check_token)
     app.after_request(_measure)
     _add_errors(app)
-    _add_endpoints(app, token, ready)
+    _add_endpoints(app, guard, ready)
     return app
 
 
-def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
+def _check_role(name: str, sender: Identity | None) -> None:
+    """Return when *sender* may make the current request. Raises Unauthorized, Forbidden."""
+    rule = request.url_rule  # None: there is no such route, which is not for strangers to find out
+    method = "GET" if request.method == "HEAD" else request.method
+    roles = access.EVERYBODY if rule is None or method == "OPTIONS" else access.roles_for(name, f"{method} {rule.rule}")
+    if roles is access.OPEN:
+        return
+    if sender is None:
+        raise Unauthorized("send `Authorization: Bearer TOKEN`")
+    reason = access.refusal(sender, roles)
+    if reason is not None:
+        raise Forbidden(reason)
+
+
+def _add_endpoints(app: Flask, guard: Guard, ready: Ready) -> None:
     @app.get("/healthz")
     def healthz() -> ResponseReturnValue:
         """Tell that the process is alive."""
@@ -113,7 +140,7 @@ def _add_endpoints(app: Flask, token: str | None, ready: Ready) -> None:
         able, details = ready()
         shown: dict[str, Any] = (
             {"details": {"version": version(), **details}}
-            if auth.allowed(request.headers.get("Authorization"), token)
+            if guard.keys.identify(request.headers.get("Authorization"))
             else {}
         )
         if not able:

@@ -9,9 +9,11 @@ from msgspec import Struct
 
 from coordinator.dashboard import login
 from coordinator.dashboard.feed import Feed, TooManyPages
-from wire import auth
+from wire.access import Identity, Role
+from wire.guard import Guard
 from wire.openapi import bodies
-from wire.web import NotFound, Unauthorized, Unavailable, decode
+from wire.tokens import Token
+from wire.web import Forbidden, NotFound, Unauthorized, Unavailable, decode
 
 STATIC = Path(__file__).resolve().parent / "static"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -28,7 +30,6 @@ SAFETY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-OPEN = ("dashboard.page", "dashboard.file", "dashboard.log_in", "dashboard.log_out")  # they show nothing of ours
 
 
 class Login(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,22 +38,25 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
     token: str
 
 
-def make(feed: Feed, token: str | None) -> Blueprint:
-    """Return all routes; *token* is what a browser must know, None: nothing."""
+def make(feed: Feed, guard: Guard) -> Blueprint:
+    """Return all routes; *guard* knows whose browsers may look."""
     bp = Blueprint("dashboard", __name__)
     _add_page(bp, feed)
 
     @bp.post("/login")
     @bodies(takes=Login, status=204)
     def log_in() -> ResponseReturnValue:
-        """Take the token from a browser and give it a cookie for 12 hours."""
+        """Take an operator's token from a browser and give it a cookie for 12 hours."""
         given = decode(Login, request.get_data()).token
-        if token is None:
+        if not guard.keys.tokens:
             return "", 204
-        if not auth.allowed(f"{auth.SCHEME} {given}", token):
+        token = guard.keys.find(given)
+        if token is None:
             raise Unauthorized("that is not the token")
+        if not _is_operator(token):
+            raise Forbidden(f"the page is for operators; the token {token.name!r} is for a {token.role}")
         answer = Response(status=204)
-        _set(answer, login.issue(token, time.time()), login.LIFE_S)
+        _set(answer, login.issue(_secret(token, guard), time.time()), login.LIFE_S)
         return answer
 
     @bp.post("/logout")
@@ -106,6 +110,18 @@ def _set(answer: Response, value: str, life_s: int) -> None:
     )
 
 
-def logged_in(token: str | None) -> bool:
-    """Return True when the request has a cookie that stands for *token*."""
-    return token is not None and login.valid(request.cookies.get(login.COOKIE), token, time.time())
+def logged_in(guard: Guard) -> Identity | None:
+    """Return who it is whose cookie the current request has, or None."""
+    cookie, now = request.cookies.get(login.COOKIE), time.time()
+    if cookie is None:
+        return None
+    operators = (token for token in guard.keys.tokens if _is_operator(token))
+    return next((t.identity() for t in operators if login.valid(cookie, _secret(t, guard), now)), None)
+
+
+def _is_operator(token: Token) -> bool:
+    return Role.OPERATOR in token.identity().roles
+
+
+def _secret(token: Token, guard: Guard) -> str:
+    return login.key(token.sha256, guard.credential.token)

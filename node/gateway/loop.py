@@ -13,6 +13,7 @@ import contextlib
 import logging
 import select
 import socket
+import ssl
 import threading
 import time
 from collections import deque
@@ -35,6 +36,7 @@ from node.gateway.server import (
 )
 from node.gateway.tasks import MustWait, Task
 from node.http11 import PIPELINED, Disconnected, HttpError, Request
+from node.tls_stream import secured
 
 log = logging.getLogger(__name__)
 
@@ -81,9 +83,11 @@ class Loop:
         view: View,
         inbox: Inbox | None = None,
         take: Callable[[memoryview], None] = lambda data: None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """tasks: how a request is answered without waiting, if it can be; view: how a thread does; take: of the inbox.
 
+        tls: what the port shows; None for plain HTTP.
         Neither *tasks* nor *take* may block.
         """
         self._listener = listener
@@ -91,6 +95,7 @@ class Loop:
         self._view = view
         self._inbox = inbox
         self._take = take
+        self._tls = tls
         self._peers: dict[int, Peer] = {}  # by the number of the socket
         self._lent = 0  # connections that are with threads
         self._soon: deque[Callable[[], None]] = deque()
@@ -224,7 +229,7 @@ class Loop:
                 refuse(sock)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._adopt(Peer(Connection(sock), time.monotonic()))
+            self._adopt(Peer(Connection(secured(sock, self._tls)), time.monotonic()))
 
     def _make_room(self) -> bool:
         """Close the connection that has asked for nothing for the longest time, dripping or silent; False: none is."""

@@ -30,6 +30,7 @@ from node.control import (
     HandlerGaveUp,
     HandlerLost,
     HandOver,
+    NewAccess,
     Ready,
     SessionStats,
     SetState,
@@ -49,6 +50,7 @@ from wire import packet, structs
 from wire.graph import GraphError
 from wire.packet import Kind, PacketError
 from wire.serving import CannotBind
+from wire.tls import BadCertificate
 
 log = logging.getLogger(__name__)
 
@@ -67,11 +69,13 @@ class Gateway:
         self._recorder = Recorder(settings.packet_sample)
         self._channel = Channel(settings.channel_name, Path(settings.run_path))
         self._inbox = self._channel.inbox(GATEWAY, GATEWAY_DEPTH)
-        self.sessions = Sessions(settings, self._channel, self._recorder, self.closing)
+        self._guard = control.guard_of(settings)
+        self.sessions = Sessions(settings, self._channel, self._recorder, self.closing, self._guard.credential)
         self._sources = Sources(self.sessions, self.closing)
-        self._views = Views(self.sessions, settings.max_frame_bytes, settings.token)
-        self._entry_ports = EntryPorts(listener.getsockname()[0], self._views)
-        self._loop = Loop(listener, self._views.task, self._views, self._inbox, self._take)
+        self._views = Views(self.sessions, settings.max_frame_bytes, self._guard)
+        tls = None if self._guard.tls is None else self._guard.tls.context
+        self._entry_ports = EntryPorts(listener.getsockname()[0], self._views, tls)
+        self._loop = Loop(listener, self._views.task, self._views, self._inbox, self._take, tls)
         self._serving = threading.Thread(target=self._loop.serve, name="data port", daemon=True)
 
     def start(self) -> None:
@@ -146,8 +150,16 @@ class Gateway:
             threading.Thread(target=self._hand_entry_over, args=(message,), name="hand over", daemon=True).start()
         elif isinstance(message, HandlerLost | HandlerGaveUp):
             threading.Thread(target=self._lost, args=(message,), name="lost", daemon=True).start()
+        elif isinstance(message, NewAccess):
+            self._take_access(message)
         elif isinstance(message, Shutdown):
             self._shut_down(message.patience)
+
+    def _take_access(self, message: NewAccess) -> None:
+        try:
+            self._guard.take(message.access)
+        except BadCertificate as error:  # they changed since the agent looked
+            log.error("tokens and certificates stay as they were: %s", error)
 
     def _attach(self, message: Attach) -> None:
         try:
@@ -198,7 +210,7 @@ class Gateway:
             held = self.sessions.get(session_id)
             return None if held is None or held.entry is not None else held.plan.entry.url
 
-        if not tell(where, lost_path(session_id), body, self._settings.token, self.closing):
+        if not tell(where, lost_path(session_id), body, self._guard.credential, self.closing):
             log.warning("session %s: the entry does not know that handler %s died", session_id, handler_id)
 
     def _hand_over(self) -> None:

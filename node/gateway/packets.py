@@ -15,6 +15,7 @@ from node.hop_link import DONE_HEADER
 from node.http11 import HttpError, Request
 from wire import packet
 from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError
+from wire.tokens import Keyring
 
 HEADER_ROOM = 1 << 20  # bytes that a packet may be longer than the frame it carries
 RAW_LIMIT = 256 << 20  # bytes: a raw 8K picture with crops
@@ -30,6 +31,7 @@ class Input:
     handler_id: int
     port: int
     outlet: Outlet
+    keys: Keyring  # by which its sender was let in
 
     def task(self, request: Request) -> "InputTask":
         """Return the taking of one packet. Raises HttpError."""

@@ -3,6 +3,7 @@
 A port lives from the first Attach to Detach; a gateway that takes a dead one's place opens it again.
 """
 
+import ssl
 import threading
 from functools import partial
 
@@ -14,8 +15,9 @@ from wire.serving import bind
 class EntryPorts:
     """session_id -> the server of its port. Used by the control thread alone."""
 
-    def __init__(self, addr: str, views: Views) -> None:
+    def __init__(self, addr: str, views: Views, tls: ssl.SSLContext | None) -> None:
         self._addr = addr
+        self._tls = tls
         self._views = views
         self._servers: dict[int, Server] = {}
 
@@ -23,7 +25,7 @@ class EntryPorts:
         """Take frames for the session at *port* of this node, unless that is open already. Raises CannotBind."""
         if session_id in self._servers:
             return
-        server = Server(bind(self._addr, port), partial(self._views.at_port, session_id))
+        server = Server(bind(self._addr, port), partial(self._views.at_port, session_id), self._tls)
         self._servers[session_id] = server
         threading.Thread(target=server.serve, name=f"accept-{port}", daemon=True).start()
 

@@ -7,11 +7,13 @@ import contextlib
 import json
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
 from node.connection import Connection
 from node.http11 import Disconnected, HttpError, Request, reason_phrase
+from node.tls_stream import Stream, secured
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +27,11 @@ View = Callable[[Request, Connection], None]
 class Server:
     """Serves *view* on *listener* until that is closed."""
 
-    def __init__(self, listener: socket.socket, view: View) -> None:
+    def __init__(self, listener: socket.socket, view: View, tls: ssl.SSLContext | None = None) -> None:
+        """tls: what the port shows; None for plain HTTP."""
         self._listener = listener
         self._view = view
+        self._tls = tls
         self._ended = threading.Event()
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
 
@@ -65,9 +69,9 @@ class Server:
 
     def _attend(self, sock: socket.socket) -> None:
         try:
-            with sock:
+            with secured(sock, self._tls) as stream:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                connection = Connection(sock)
+                connection = Connection(stream)
                 while self._one(connection):
                     pass
                 if connection.must_close:
@@ -113,7 +117,7 @@ def broken() -> HttpError:
     return HttpError(500, "the gateway failed; its log says why", close=True)
 
 
-def refuse(sock: socket.socket) -> None:
+def refuse(sock: Stream) -> None:
     """Tell a peer that there is no room, and close."""
     with contextlib.suppress(Disconnected, OSError), sock:
         error = HttpError(503, "too many connections", close=True, retry_after=1.0)

@@ -12,6 +12,7 @@ from node.gateway.entry import Entry
 from node.progress import last_done
 from node.recorder import Recorder
 from node.sessions import leaving
+from wire.credential import Credential
 from wire.graph import Topology
 from wire.messages import ResultSpec, SessionPlan
 
@@ -41,8 +42,17 @@ class Held:
 class Sessions:
     """session_id -> Held; attached and detached by the control thread, read by all."""
 
-    def __init__(self, settings: ChildSettings, channel: Channel, recorder: Recorder, closing: threading.Event) -> None:
+    def __init__(
+        self,
+        settings: ChildSettings,
+        channel: Channel,
+        recorder: Recorder,
+        closing: threading.Event,
+        credential: Credential | None = None,
+    ) -> None:
+        """credential: what is shown to other nodes."""
         self._settings = settings
+        self._credential = credential
         self._channel = channel
         self._recorder = recorder
         self._closing = closing
@@ -113,4 +123,4 @@ class Sessions:
 
     def _new_sender(self, plan: Callable[[], SessionPlan]) -> Forwarder:
         s = self._settings
-        return Forwarder(self._channel, s.node_id, self._recorder, s.token, self._closing, plan, s.run_path)
+        return Forwarder(self._channel, s.node_id, self._recorder, self._credential, self._closing, plan, s.run_path)

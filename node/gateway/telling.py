@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from node.hop import HopClient
 from node.http11 import Disconnected
+from wire.credential import Credential
 
 log = logging.getLogger(__name__)
 
@@ -14,14 +15,16 @@ FIRST_WAIT_S, LONGEST_WAIT_S = 0.05, 1.0  # between attempts
 GIVE_UP_S = 30.0  # the entry has looked after its frames itself by then
 
 
-def tell(url: Callable[[], str | None], path: str, body: bytes, token: str | None, closing: threading.Event) -> bool:
+def tell(
+    url: Callable[[], str | None], path: str, body: bytes, credential: Credential | None, closing: threading.Event
+) -> bool:
     """Post *body* (JSON) to *path* until it is answered with 202; returns whether it was.
 
     url: of the entry's data port, asked before each attempt, since the entry may move; None: nobody needs to know.
     """
     wait, deadline = FIRST_WAIT_S, time.monotonic() + GIVE_UP_S
     while (where := url()) is not None and time.monotonic() < deadline:
-        hop = HopClient(where, token)
+        hop = HopClient(where, credential)
         try:
             status = hop.post(path, [body], "application/json").status
             if status == 202:

@@ -18,6 +18,9 @@ from node.gateway.sessions import Held, Sessions
 from node.gateway.tasks import Task
 from node.http11 import Disconnected, HttpError, Request
 from node.negotiation import accepts, prefer
+from wire import access
+from wire.access import Identity
+from wire.guard import Guard
 
 STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
 VIDEO_BOUNDARY = "frame"
@@ -34,10 +37,10 @@ class Lost(Struct):
 class Views:
     """One per gateway; `task` runs in the loop, a call in a thread."""
 
-    def __init__(self, sessions: Sessions, max_frame_bytes: int, token: str | None) -> None:
+    def __init__(self, sessions: Sessions, max_frame_bytes: int, guard: Guard) -> None:
         self._sessions = sessions
         self._max_frame = max_frame_bytes
-        self._bearer = f"Bearer {token}".encode() if token else None
+        self._guard = guard
 
     def __call__(self, request: Request, connection: Connection) -> None:
         """Answer *request*. Raises HttpError."""
@@ -51,13 +54,13 @@ class Views:
             case ["healthz"] | ["readyz"]:
                 connection.respond(200, {"Content-Type": "application/json"}, b'{"status": "ok"}')
             case ["sessions", session, "lost"]:
-                self._authorize(request)
+                self._authorize(request, "POST /sessions/<session>/lost")
                 self._only(request, "POST")
                 self._lost(self._session(session), request, connection)
             case ["sessions", session, key, *rest]:
                 self._client(self._of_client(session, key), rest, request, connection)
             case _:
-                self._authorize(request)
+                self._known(request)
                 raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
 
     def task(self, request: Request) -> Task | None:
@@ -70,23 +73,23 @@ class Views:
                 return None
             case ["sessions", session, key] if request.method == "POST" and not self._sessions.draining:
                 held = self._of_client(session, key)
-                self._authorize(request)
+                self._authorize(request, "POST /sessions/<session>/<key>")
                 return quick_post(held, entry_of(held), request, self._max_frame)
         return None
 
     def _packets(self, request: Request) -> Input | Reports | None:
         """Return where the packets with this head go, or None when it is no other node's. Raises HttpError."""
-        if isinstance(request.resolved, Input):
+        if isinstance(request.resolved, Input) and request.resolved.keys is self._guard.keys:
             return request.resolved
         match request.path:
             case ["sessions", session, "handlers", handler, "inputs", port]:
-                self._authorize(request)
+                self._authorize(request, "POST /sessions/<session>/handlers/<handler>/inputs/<port>")
                 self._only(request, "POST")
                 target = self._resolve(self._session(session), number(handler), number(port), request)
                 request.resolved = target
                 return target
             case ["sessions", session, "results"]:
-                self._authorize(request)
+                self._authorize(request, "POST /sessions/<session>/results")
                 self._only(request, "POST")
                 held = self._session(session)
                 entry = entry_of(held)
@@ -96,11 +99,19 @@ class Views:
 
     # --- who may ask ---------------------------------------------------------------------------------
 
-    def _authorize(self, request: Request) -> None:
-        if self._bearer is None:
-            return
-        if not hmac.compare_digest(request.headers.get("authorization", "").encode(), self._bearer):
+    def _known(self, request: Request) -> Identity:
+        """Return who asks. Raises HttpError 401."""
+        sender = self._guard.keys.identify(request.headers.get("authorization"))
+        if sender is None:
             raise HttpError(401, "send `Authorization: Bearer TOKEN`")
+        return sender
+
+    def _authorize(self, request: Request, call: str) -> None:
+        """Return when the sender may make *call*, as wire.access names it. Raises HttpError 401, 403."""
+        roles = access.roles_for("data port", call)
+        reason = None if roles is access.OPEN else access.refusal(self._known(request), roles)
+        if reason is not None:
+            raise HttpError(403, reason)
 
     @staticmethod
     def _only(request: Request, *methods: str) -> None:
@@ -123,7 +134,7 @@ class Views:
         if port >= held.topology.inputs(handler_id):
             raise HttpError(404, f"handler {handler_id} has no input {port}")
         check_packet(request, self._max_frame)
-        return Input(self._sessions, held, handler_id, port, held.outlet(handler_id))
+        return Input(self._sessions, held, handler_id, port, held.outlet(handler_id), self._guard.keys)
 
     def _lost(self, held: Held, request: Request, connection: Connection) -> None:
         entry = entry_of(held)
@@ -150,26 +161,30 @@ class Views:
 
     def _client(self, held: Held, rest: list[str], request: Request, connection: Connection) -> None:
         entry = entry_of(held)
-        if rest != ["video"]:
-            self._authorize(request)
+        base = "/sessions/<session>/<key>"
         match rest:
             case []:
+                self._authorize(request, f"POST {base}")
                 self._frame(held, entry, request, connection)
             case ["results"]:
+                self._authorize(request, f"GET {base}/results")
                 self._only(request, "GET")
                 self._stream(entry, request, connection)
             case ["results", sequence]:
+                self._authorize(request, f"GET {base}/results/<sequence>")
                 self._only(request, "GET")
                 self._one(entry, number(sequence), request, connection)
             case ["video"]:
+                self._authorize(request, f"GET {base}/video")
                 self._only(request, "GET")
                 self._video(held, entry, connection)
             case _:
+                self._known(request)
                 raise HttpError(404, f"nothing at /{'/'.join(request.path)}")
 
     def at_port(self, session_id: int, request: Request, connection: Connection) -> None:
         """Answer *request* at the port that a session of the older protocol has opened. Raises HttpError."""
-        self._authorize(request)
+        self._authorize(request, "POST /")
         if request.path != [""]:
             raise HttpError(404, "frames are posted to / here")
         held = self._session(str(session_id))

@@ -23,7 +23,7 @@ from node import control
 from node.addresses import handler_address, handler_depth
 from node.channel import Channel
 from node.confinement import confine_handler
-from node.control import ChildSettings, Configure, Failed, HandlerSettings, Ready, SetRunning, Shutdown
+from node.control import ChildSettings, Configure, Failed, HandlerSettings, NewAccess, Ready, SetRunning, Shutdown
 from node.forward import Forwarder
 from node.progress import ProgressFile, progress_path
 from node.recorder import Recorder
@@ -48,6 +48,7 @@ class Worker:
         self.running = threading.Event()
         self.recorder = Recorder(settings.packet_sample)
         self._routing: Routing | None = None
+        self._guard = control.guard_of(settings)
 
     def routing(self) -> Routing:
         """Return the routing of the newest plan."""
@@ -88,6 +89,8 @@ class Worker:
             self.configure(message)
         elif isinstance(message, SetRunning):
             self._set_running(message.running)
+        elif isinstance(message, NewAccess):
+            self._guard.take(message.access)
         elif isinstance(message, Shutdown):
             self.closing.set()
 
@@ -133,7 +136,7 @@ class Worker:
             channel,
             self._settings.node_id,
             self.recorder,
-            self._settings.token,
+            self._guard.credential,
             self.closing,
             lambda: self.routing().plan,
             self._settings.run_path,

@@ -16,6 +16,7 @@ import requests
 
 from tests.daemons import ROOT, Daemon, run, start
 from wire.client import ControlClient, PeerAway, PeerError
+from wire.credential import Credential
 from wire.serving import PortInUse, bind
 
 WAIT_S = 10.0
@@ -24,11 +25,12 @@ WAIT_S = 10.0
 TINY = """
     import os, sys, time
     from flask import request
+    from wire.guard import Access, Guard
     from wire.serving import bind, serve, url_of
     from wire.web import NotFound, create_app, encode
 
     def make():
-        app = create_app("tiny", token=None, ready=lambda: (True, {}))
+        app = create_app("tiny", guard=Guard(Access()), ready=lambda: (True, {}))
         @app.get("/pid")
         def pid():
             return encode(os.getpid())
@@ -180,7 +182,7 @@ def test_a_port_in_use_is_named() -> None:
 
 
 def test_the_control_client_tells_away_from_refused(tiny: Daemon) -> None:
-    client = ControlClient(token="t")
+    client = ControlClient(Credential("t"))
     assert client.put(f"{tiny.url}/echo", {"a": 1}) == b'["PUT",{"a":1}]'
     assert client.delete(f"{tiny.url}/echo") == b'["DELETE",null]'
     with pytest.raises(PeerError, match="no such thing as this") as refused:

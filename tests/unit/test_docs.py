@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from handlers.base import load_class
+from wire.ini import keys_of
 from wire.settings import TYPES
 from wire.tables import metadata
 
@@ -25,7 +26,7 @@ def rows(section: str) -> str:
     return next(part for part in parts if part.startswith(f"`[{section}]"))
 
 
-KEYS = [(section, key) for section, kind in TYPES.items() for key in kind.__struct_fields__ if key != "section"]
+KEYS = [(section, key) for section, kind in TYPES.items() for key in keys_of(kind)]
 
 
 @pytest.mark.parametrize(("section", "key"), KEYS)

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from wire.access import Role
+from wire.guard import access_of
 from wire.settings import PROGRAM_ROOT, Settings, SettingsError, load
+from wire.tokens import Token
 
 
 def write(folder: Path, text: str) -> Path:
@@ -171,9 +174,85 @@ def test_ids_and_ports_are_given_once(tmp_path: Path) -> None:
     assert any("port 9000 of 127.0.0.1 is taken by [node a]" in fault for fault in found)
 
 
-def test_what_comes_later_is_refused_not_ignored(tmp_path: Path) -> None:
+def test_certificates_that_cannot_be_used_are_faults(tmp_path: Path) -> None:
     """A configured TLS key that did nothing would be a lie."""
-    assert "not possible in this version" in faults(tmp_path, "[collector]\n[security]\ntls_cert = x.pem\n")[0]
+    missing = faults(tmp_path, "[collector]\n[security]\ntls_cert = x.pem\n")
+    assert missing == ["[security] tls_key: is missing: tls_cert and tls_key belong together"]
+    (tmp_path / "x.pem").write_text("no certificate")
+    (tmp_path / "x.key").write_text("no key")
+    (tmp_path / "x.key").chmod(0o644)
+    files = {"cert": "x.pem", "key": "x.key", "ca": "x.pem"}
+    named = "\n".join(f"tls_{key} = {tmp_path}/{file}" for key, file in files.items())
+    found = faults(tmp_path, f"[node]\nnode_id=1\n[security]\n{named}\n")
+    assert len(found) == 4
+    assert "are no certificate with its key" in found[0] and "can be read by everybody" in found[1]
+    assert "holds no certificate of an authority" in found[2] and "is not https" in found[3]
+
+
+TOKENS = """
+[camera]
+sha256 = {a}
+role = client
+[edge]
+sha256 = {b}
+role = node
+node_id = 1
+"""
+
+
+def test_tokens_with_roles_are_read_and_lift_the_loopback_rule(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(TOKENS.format(a="a" * 64, b="B" * 64))
+    (tmp_path / "own").write_text("secret-of-node-1\n")
+    (tmp_path / "own").chmod(0o600)
+    security = f"[security]\ntokens_path = {tmp_path}/tokens\n"
+    node = f"[node]\nnode_id=1\nnode_addr=10.0.0.1\ntoken_file = {tmp_path}/own\n"
+    settings = read(tmp_path, node + security)
+    assert settings.security.tokens == [
+        Token("camera", "a" * 64, Role.CLIENT),
+        Token("edge", "b" * 64, Role.NODE, 1),
+    ]
+    access = access_of(settings.security, settings.nodes[0].token)
+    assert access.own == "secret-of-node-1" and "secret" not in repr(settings) + repr(access)
+    both = access_of(read(tmp_path, node + security + "token = all\n").security)
+    assert [t.name for t in both.tokens] == ["camera", "edge", ""] and both.own == "all"
+
+
+def test_a_daemon_that_calls_others_needs_a_token_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text(TOKENS.format(a="a" * 64, b="b" * 64))
+    found = faults(tmp_path, f"[coordinator]\n[node]\nnode_id=1\n[security]\ntokens_path = {tmp_path}/tokens\n")
+    assert [fault.partition(":")[0] for fault in found] == ["[coordinator] token_file", "[node] token_file"]
+    assert all("role" in fault for fault in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "holds no token"),
+        ("[a]\nsha256 = 12\nrole = client\n", "[a] sha256: its value is wrong; allowed: 64 hex digits"),
+        ("[a]\nrole = client\n", "[a] sha256: is missing"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = cleint\n", "did you mean 'client'?"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = node\n", "[a] node_id: is missing"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = node\nnode_id = -1\n", "[a] node_id: '-1' is wrong"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = client\nnode_id = 1\n", "speaks for no node"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = client\nnodeid = 1\n", "[a] nodeid: unknown key; did you mean 'node_id'?"),
+        (f"[a b]\nsha256 = {'0' * 64}\nrole = client\n", "is no name of a token"),
+        (f"[a]\nsha256 = {'0' * 64}\nrole = client\n[b]\nsha256 = {'0' * 64}\nrole = client\n", "of [a] again"),
+        ("[a]\nsha256 = x\n[a]\n", "already exists"),
+        ("no section\n", "no section headers"),
+    ],
+)
+def test_a_wrong_file_of_tokens_is_named_with_its_fault(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "tokens").write_text(text)
+    found = faults(tmp_path, f"[collector]\n[security]\ntokens_path = {tmp_path}/tokens\n")
+    assert len(found) == 1 and said in found[0] and str(tmp_path / "tokens") in found[0], found
+
+
+def test_a_file_of_tokens_that_everybody_reads_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "tokens").write_text(TOKENS.format(a="a" * 64, b="b" * 64))
+    for mode, warned in ((0o600, False), (0o604, True)):
+        (tmp_path / "tokens").chmod(mode)
+        read(tmp_path, f"[collector]\n[security]\ntokens_path = {tmp_path}/tokens\n")
+        assert ("can be read by everybody" in caplog.text) is warned
 
 
 @pytest.mark.parametrize(

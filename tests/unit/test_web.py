@@ -7,14 +7,17 @@ from flask import Flask, request
 from flask.testing import FlaskClient
 from flask.typing import ResponseReturnValue
 
+from wire.guard import Access, Guard
 from wire.messages import SessionRequest
 from wire.openapi import bodies
+from wire.tokens import Token, digest
 from wire.version import version
 from wire.web import Conflict, Unavailable, create_app, decode, encode
 
 
 def make(token: str | None = None, able: bool = True) -> FlaskClient:
-    app = create_app("test", token=token, ready=lambda: (able, {"database": "there"}), max_body_bytes=1000)
+    guard = Guard(Access([] if token is None else [Token("", digest(token))]))
+    app = create_app("test", guard=guard, ready=lambda: (able, {"database": "there"}), max_body_bytes=1000)
     add_views(app)
     return app.test_client()
 
