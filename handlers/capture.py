@@ -1,7 +1,6 @@
 """Capture: pictures from a camera, a video file, picture files or a stream."""
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,14 +16,17 @@ from handlers.pictures import decode_picture
 from handlers.pixels import scale
 from handlers.resize import target_size
 from handlers.sources import (
-    FFMPEG_OPTIONS,
     NETWORK_TIMEOUT_MS,
+    OPTIONS_OF_FILE,
+    OPTIONS_OF_STREAM,
+    STREAM_SCHEMES,
     Camera,
     LiveReader,
     Pace,
     Pictures,
     Stream,
     Video,
+    set_ffmpeg_options,
     understand,
 )
 from handlers.types import Image
@@ -56,9 +58,9 @@ class CaptureHandler(Source[CaptureParams]):
         self._stopped = threading.Event()
         self._live: LiveReader | None = None
         self._capture: cv2.VideoCapture | None = None
-        source = understand(self.params.source)
+        source = understand(self.params.source, self.context.source_path)
         if isinstance(source, Stream):
-            check_host(source.url, self.context.allowed_hosts, "capture")
+            check_host(source.url, STREAM_SCHEMES, self.context.allowed_hosts, "capture")
         self._next = self._start(source)
 
     def read(self) -> Image:
@@ -89,6 +91,7 @@ class CaptureHandler(Source[CaptureParams]):
         if isinstance(source, Pictures):
             following = partial(_next_picture, iter(source.paths))
         elif isinstance(source, Video):
+            set_ffmpeg_options(OPTIONS_OF_FILE)
             self._capture = cv2.VideoCapture(str(source.path))
             if not self._capture.isOpened():
                 raise Unavailable(f"source {str(source.path)!r} is no video that OpenCV can read")
@@ -127,7 +130,7 @@ class CaptureHandler(Source[CaptureParams]):
 
 def _stream(stream: Stream) -> Callable[[], cv2.VideoCapture]:
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, NETWORK_TIMEOUT_MS]
-    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = FFMPEG_OPTIONS  # of this handler's own process
+    set_ffmpeg_options(OPTIONS_OF_STREAM)
     return lambda: cv2.VideoCapture(stream.url, cv2.CAP_FFMPEG, limits)
 
 

@@ -5,17 +5,34 @@ written, a network only addresses written as such, so that no name can lead wher
 """
 
 import ipaddress
+import re
 from collections.abc import Collection
-from urllib.parse import urlsplit
 
 from handlers.base import Unavailable
 
 EVERY = "*"
+URL = re.compile(  # strict: who reads a URL otherwise than we do goes elsewhere, as with http://inner\@allowed/
+    r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?:[A-Za-z0-9._~!$&'()*+,;=:%-]*@)?"
+    r"(?P<host>[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?"
+    r"(?:[/?][!$-\[\]-~]*)?"
+)
 
 
-def check_host(url: str, allowed: Collection[str] | None, who: str) -> None:
-    """Raise Unavailable unless *url* names a host of *allowed*; None allows all."""
-    host = urlsplit(url).hostname or ""
+def host_of(url: str, schemes: Collection[str], who: str) -> str:
+    """Return the host that *url* names, as it is written. Raises Unavailable for other schemes and doubtful URLs."""
+    found = URL.fullmatch(url)
+    if found is None or found["scheme"].lower() not in schemes:
+        scheme = url.partition(":")[0][:20]
+        raise Unavailable(
+            f"{who} needs a plain URL (ASCII, no spaces, backslashes or fragments) that begins with "
+            f"{' or '.join(f'{s}://' for s in sorted(schemes))}; this one begins with {scheme!r}"
+        )
+    return found["host"].strip("[]")
+
+
+def check_host(url: str, schemes: Collection[str], allowed: Collection[str] | None, who: str) -> None:
+    """Raise Unavailable unless *url* is one of *schemes* and names a host of *allowed*; None allows all."""
+    host = host_of(url, schemes, who)
     if allowed is not None and not is_allowed(host, allowed):
         raise Unavailable(
             f"{who} may not reach {host or 'no host'} from this node: add it to allowed_hosts in its [node] section"

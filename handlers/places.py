@@ -17,9 +17,9 @@ def files_of(name: str, folders: Sequence[Path] | None) -> list[Path]:
 
     Raises Unavailable: nothing is there, or it lies elsewhere, which is said without looking whether it exists.
     """
-    if "\0" in name:
-        raise Unavailable("source has a zero byte in its name")
-    if Path(name).is_file() if folders is None else is_inside(name, folders) and Path(name).is_file():
+    if "\0" in name or not _is_utf8(name):
+        raise Unavailable("source is no name of a file: it has a zero byte or half a character")
+    if (folders is None or is_inside(name, folders)) and os.path.isfile(name):
         return [Path(name)]
     if not has_magic(name):
         _must_be_inside(name, folders)
@@ -45,6 +45,14 @@ def is_inside(name: str, folders: Sequence[Path]) -> bool:
 def _must_be_inside(name: str, folders: Sequence[Path] | None) -> None:
     if folders is not None and not is_inside(name, folders):
         raise Unavailable(f"source {name!r} is not in the folders that this node reads: see source_path in its [node]")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _before_magic(name: str) -> str:

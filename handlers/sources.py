@@ -7,11 +7,11 @@ Live sources are read by a thread into one slot; a frame that is not taken in ti
 """
 
 import logging
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from glob import glob, has_magic
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,13 +19,24 @@ import cv2
 import numpy as np
 
 from handlers.base import Unavailable
+from handlers.places import files_of
 from handlers.types import Image
 
 STREAM_SCHEMES = {"rtsp", "rtsps", "http", "https"}
 PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
 FIRST_DELAY_S, LAST_DELAY_S = 0.5, 30.0  # between attempts to open a live source
 CATCH_UP_S = 1.0  # a pace that fell behind makes up for at most so much
-FFMPEG_OPTIONS = "rtsp_flags;prefer_tcp|max_redirects;0"  # OpenCV's own wish, and no way to a host not allowed
+PLAIN = (
+    "rtsp,mjpeg,mpjpeg,jpeg_pipe,png_pipe,mpegts,mov,matroska,avi,flv,h264,hevc,av1,obu,ivf,m4v,mpeg,mpegvideo,ogg,asf,"
+    "gif,apng,nut,mxf,dv,yuv4mpegpipe"
+)
+OPTIONS_OF_STREAM = {  # of FFmpeg: OpenCV's own wish, and no way to a host or file not allowed
+    "rtsp_flags": "prefer_tcp",
+    "max_redirects": "0",
+    "protocol_whitelist": "http,https,tcp,tls,rtsp,rtsps,rtp,udp",
+    "format_whitelist": PLAIN,  # no playlists (HLS, DASH) and no descriptions (SDP): they name other addresses
+}
+OPTIONS_OF_FILE = {"protocol_whitelist": "file", "format_whitelist": PLAIN}
 NETWORK_TIMEOUT_MS = 5000  # to open a stream, and between its frames
 
 logger = logging.getLogger(__name__)
@@ -62,25 +73,28 @@ class Pictures:
     paths: tuple[Path, ...]
 
 
-def understand(source: int | str) -> Camera | Stream | Video | Pictures:
+def understand(source: int | str, folders: Sequence[Path] | None = None) -> Camera | Stream | Video | Pictures:
     """Return what *source* is: a camera number, a URL, a file, or a pattern of picture files (`*`, `?`, `[...]`).
 
-    Raises Unavailable for what is not there and for URL schemes other than STREAM_SCHEMES.
+    Files must lie in *folders*; None: anywhere. Raises Unavailable for what is not there, or not allowed, and for URL
+    schemes other than STREAM_SCHEMES.
     """
-    if isinstance(source, int) or source.isdecimal():
+    if isinstance(source, int) or (source.isascii() and source.isdecimal() and len(source) < 5):
         return Camera(int(source))
     if "://" in source:
         scheme = urlsplit(source).scheme.lower()
         if scheme not in STREAM_SCHEMES:
             raise Unavailable(f"source has scheme {scheme!r}, not one of {', '.join(sorted(STREAM_SCHEMES))}")
         return Stream(source)
-    if Path(source).is_file():
-        is_picture = Path(source).suffix.lower() in PICTURE_SUFFIXES
-        return Pictures((Path(source),)) if is_picture else Video(Path(source))
-    paths = tuple(Path(p) for p in sorted(glob(source, recursive=True))) if has_magic(source) else ()
-    if not paths:
-        raise Unavailable(f"source {source!r}: no such file" + (" matches" if has_magic(source) else ""))
-    return Pictures(paths)
+    paths = files_of(source, folders)
+    if paths == [Path(source)] and paths[0].suffix.lower() not in PICTURE_SUFFIXES:
+        return Video(paths[0])
+    return Pictures(tuple(paths))
+
+
+def set_ffmpeg_options(options: Mapping[str, str]) -> None:
+    """Have OpenCV open streams and files with *options* of FFmpeg from now on, in this process."""
+    os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{name};{value}" for name, value in options.items())
 
 
 class Pace:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import requests
 
-from handlers.base import Handler, Params, Range, Unavailable
+from handlers.base import Handler, Params, Range
 from handlers.codec import to_part
 from handlers.encode import encode_jpeg
 from handlers.hosts import check_host
@@ -170,7 +170,4 @@ class TxHandler(Handler[TxParams]):
 
 def check_url(url: str, allowed_hosts: frozenset[str] | None) -> None:
     """Raise Unavailable unless *url* is http(s) and to one of *allowed_hosts*."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Unavailable(f"tx needs a url that begins with http:// or https://, not {url!r}")
-    check_host(url, allowed_hosts, "tx")
+    check_host(url, ("http", "https"), allowed_hosts, "tx")

@@ -25,6 +25,7 @@ node_id = {node_id}
 node_port = 0
 data_port = 0
 coordinator_url = http://127.0.0.1:9
+source_path = {folder}
 
 [reporter]
 enabled = false
@@ -94,11 +95,11 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def nodes(start_daemon: StartDaemon) -> tuple[Daemon, Daemon]:
+def nodes(start_daemon: StartDaemon, tmp_path: Path) -> tuple[Daemon, Daemon]:
     """Two nodes that hear of no coordinator of ours."""
     return (
-        start_daemon(NODE.format(name="edge", node_id=1), name="edge"),
-        start_daemon(NODE.format(name="server", node_id=2), name="server"),
+        start_daemon(NODE.format(name="edge", node_id=1, folder=tmp_path), name="edge"),
+        start_daemon(NODE.format(name="server", node_id=2, folder=tmp_path), name="server"),
     )
 
 
