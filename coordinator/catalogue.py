@@ -106,6 +106,22 @@ class Catalogue:
             explain=True,
         )
 
+    def request_otherwise(self, session: SessionRecord, *, seed: int) -> Request | None:
+        """Return what may be asked instead of the session's own variant: the service's others that its objective
+        admits. None where the caller named a variant, and where parameters were given for another type of handler.
+        """
+        asked = session.request
+        if asked.variant is not None:
+            return None
+        try:
+            request = self.request(asked, seed=seed)
+        except Unprocessable:  # the files are others by now
+            return None
+        types = {h.handler_id: h.handler_type for h in session.plan.graph.handlers}
+        meant = {handler_id: types.get(handler_id) for handler_id in asked.params}
+        variants = tuple(v for v in request.variants if v.variant_name != session.variant and _has(v, meant))
+        return replace(request, variants=variants) if variants else None
+
     def check_ids(self, asked: SessionRequest, graph: Graph) -> None:
         """Raise Unprocessable where *asked* names a handler that *graph* lacks, or replicates a stateful one."""
         self._check_ids(asked, [graph])
@@ -151,6 +167,12 @@ class Catalogue:
                 Topology(variant.graph, self.ports)
             except GraphError as error:
                 yield f"variant {variant.variant_name}: {error}"
+
+
+def _has(variant: Variant, types: Mapping[int, int | None]) -> bool:
+    """Return True when those handlers are of those types."""
+    handlers = variant.topology.handlers
+    return all(h in handlers and handlers[h].handler_type == kind for h, kind in types.items())
 
 
 def _pins(asked: SessionRequest, handlers: list[HandlerSpec]) -> dict[int, tuple[int, ...]]:

@@ -15,10 +15,11 @@ from collections.abc import Callable
 from coordinator import repair
 from coordinator.allocation import base
 from coordinator.deciding import Decider
+from coordinator.elsewhere import Alternatives
 from coordinator.peers import PREPARE_S
 from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.rebalancer import Rebalancer
-from coordinator.records import Cordon, NodeRecord, Planned, SessionRecord
+from coordinator.records import Cordon, NodeRecord, Planned, SessionRecord, replace
 from coordinator.sessions import HELD, PLACED, Event, State, transition
 from coordinator.store import StaleEpoch
 from wire.database import DatabaseAway
@@ -175,13 +176,13 @@ class Controller:
         if session.state is State.RUNNING:
             session = self._degrade(session, why)
         try:
-            plan = self._decide(session, lost, failed)
+            variant, plan = self._decide(session, lost, failed)
         except base.Unplaceable as error:
             if failed and not lost:
                 self._fail(session, f"{why}; {error}")
                 return
             raise base.Unplaceable(f"{why}; {error.detail}", error.reasons, error.handler_id) from error
-        self._placer.replaced(session, plan, why or "once more")
+        self._placer.replaced(session, plan, why or "once more", variant=variant)
         if session.state is State.DEGRADED:
             self._placer.event(session, "recovered", why=why)
 
@@ -193,16 +194,25 @@ class Controller:
     def _drain(self, session: SessionRecord) -> None:
         nodes = self._parts.registry.records()
         leaving = {r.node_id: "is draining" for r in nodes if r.cordoned is Cordon.DRAINING}
-        plan = self._decide(session, leaving, {})
-        self._placer.moved(session, plan, "drained")
+        variant, plan = self._decide(session, leaving, {})
+        self._placer.moved(session, plan, "drained", variant=variant)
 
-    def _decide(self, session: SessionRecord, lost: dict[int, str], failed: dict[tuple[int, int], str]) -> Planned:
-        parts = self._parts
+    def _decide(
+        self, session: SessionRecord, lost: dict[int, str], failed: dict[tuple[int, int], str]
+    ) -> tuple[str, Planned]:
+        """Return the variant to go on with, and where. Raises Unplaceable."""
+        parts, seed = self._parts, secrets.randbits(31)
         nodes = [r.node_id for r in parts.registry.records()]
-        request = parts.catalogue.request_again(session, session.request, seed=secrets.randbits(31))
-        request = repair.without(request, session.plan, lost, failed, nodes)
+        own = parts.catalogue.request_again(session, session.request, seed=seed)
+        own = repair.without(own, session.plan, lost, failed, nodes)
+        otherwise = parts.catalogue.request_otherwise(session, seed=seed)
+        if otherwise is not None:
+            otherwise = replace(otherwise, entry_node=own.entry_node)
+        asked = Alternatives(own=own, otherwise=otherwise)
         algorithm = session.plan.algorithm if session.plan.algorithm in parts.algorithms else parts.settings.algorithm
-        return self._decider.decide(algorithm, request, repair.surviving(session.plan, lost, failed))[1]
+        surviving = repair.surviving(session.plan, lost, failed)
+        decision, plan = self._decider.replacement(session, algorithm, asked, surviving)
+        return decision.variant.variant_name, plan
 
     def _degrade(self, session: SessionRecord, why: str) -> SessionRecord:
         session = self._placer.change(session, state=transition(session.state, Event.LOSE), reason=why)

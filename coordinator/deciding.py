@@ -9,10 +9,11 @@ from coordinator import planner, snapshot
 from coordinator.admission import Admitted, Refused, admit, breaks
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot, Variant
 from coordinator.allocation.decide import decide
-from coordinator.allocation.loads import Loads, Promise
+from coordinator.allocation.loads import Loads, Promise, without
+from coordinator.elsewhere import Alternatives, replacement
 from coordinator.placing import Parts
 from coordinator.promises import promises
-from coordinator.records import Planned, addresses
+from coordinator.records import Planned, SessionRecord, addresses
 from coordinator.snapshot import NodeStatus
 
 
@@ -54,6 +55,20 @@ class Decider:
     ) -> tuple[Decision, Planned]:
         """Return the decision and the plan made of it, whatever others were promised. Raises Unplaceable."""
         decision = self._one(algorithm, request, world or self.snapshot(), current)
+        return decision, self.plan(decision, algorithm)
+
+    def replacement(
+        self, session: SessionRecord, algorithm: str, asked: Alternatives, current: Placement
+    ) -> tuple[Decision, Planned]:
+        """Return another place for what *session* has lost or has to leave, where that breaks nobody's promise if
+        there is such a place. Raises Unplaceable.
+        """
+        world, everyone = self.snapshot(), {p.session_id: p for p in self.promises()}
+        own = everyone.pop(session.session_id, None)
+        if own is not None and own.placement.used() <= world.nodes.keys():
+            world = without(world, own)
+        choose = partial(self._one, algorithm, current=current)
+        decision = replacement(choose, asked, world, list(everyone.values()), session.request.priority)
         return decision, self.plan(decision, algorithm)
 
     def admit(

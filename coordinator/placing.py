@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import Any
 
+from coordinator import counters
 from coordinator.accounts import GAP, carried, handed_over, same_entry
 from coordinator.allocation.base import Algorithm
 from coordinator.catalogue import Catalogue
@@ -76,6 +77,7 @@ class Placer:
     def event(self, session: SessionRecord, event: str, **detail: Any) -> None:
         """Append to the session's history."""
         self._parts.store.add_event(session.session_id, event, detail)
+        counters.EVENTS.labels(event).inc()
 
     def stop(self, session: SessionRecord, **detail: Any) -> SessionRecord:
         """Stop *session* on all its nodes; one that is away follows by its heartbeat's answer.
@@ -87,17 +89,17 @@ class Placer:
         self._parts.peers.stop(stopped)
         return stopped
 
-    def replaced(self, session: SessionRecord, plan: Planned, why: str) -> SessionRecord:
+    def replaced(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
         """Place *session* as *plan* says, after a loss: the old epoch is refused at once. Raises MoveFailed."""
         epoch = session.epoch + 1
         plan = self._carried(session, plan, "entry_lost")
-        moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch)
-        failures = self._parts.peers.prepare(moved)
+        moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
+        failures = self._prepare_entry_last(moved)
         if failures:
             raise MoveFailed(failures)
         if session.state is not State.INITIALIZED:
             self._parts.peers.start(moved)
-        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=epoch)
+        self._tell(session, moved, why)
         state = transition(moved.state, Event.RECOVER)
         moved = self.change(moved, state=state, reason=None)
         alive = self._parts.registry.alive()
@@ -110,6 +112,8 @@ class Placer:
         """
         if not same_entry(session.plan, plan):
             return self._entry_moved(session, plan, why, **changes)
+        if session.plan.graph != plan.graph:
+            return self._changed(session, plan, why, **changes)
         plan = self._carried(session, plan, "entry_moved")
         moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
         new = plan.used() - session.plan.used()
@@ -119,9 +123,25 @@ class Placer:
             raise MoveFailed(failures)
         if session.state in (State.RUNNING, State.DEGRADED):
             self._parts.peers.start(moved)
-        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
+        self._tell(session, moved, why)
         self.background.submit(self._settle, session, moved)
         return moved
+
+    def _changed(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
+        """Have *session* go on with another graph, its entry where it is: new nodes prepare, then the entry sends what
+        is unanswered again, through the new graph. Raises MoveFailed; the session then is as it was, at a later epoch.
+        """
+        draft, new = self._drafted(session, plan)
+        epoch, plan = session.epoch + 2, self._carried(session, plan, "entry_moved")
+        try:
+            moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
+        except (DatabaseAway, StaleEpoch):
+            self._free(draft, new)
+            raise
+        if failures := self._prepare_entry_last(moved):
+            self._undo(moved, session, new)
+            raise MoveFailed(failures)
+        return self._arrived(session, moved, why)
 
     def _entry_moved(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
         """Move *session* with its entry: new nodes prepare, the old entry finishes what is in flight where it is, the
@@ -129,11 +149,7 @@ class Placer:
 
         Nothing is written before the old entry's last word: until then a coordinator that dies has changed nothing.
         """
-        new = plan.used() - session.plan.used()
-        draft = replace(session, plan=plan, epoch=session.epoch + 1)
-        if failures := self._parts.peers.prepare(draft, new):
-            self._free(draft, new)
-            raise MoveFailed(failures)
+        draft, new = self._drafted(session, plan)
         final = self._parts.peers.hand_over(session)
         plan = handed_over(session.plan, plan, final) if final else self._carried(session, plan, "entry_moved")
         epoch = session.epoch + 2
@@ -147,11 +163,38 @@ class Placer:
             numbers_on = replace(session.plan, first_sequence=plan.first_sequence + GAP)
             self._undo(moved, replace(session, plan=numbers_on), new)
             raise MoveFailed(failures)
+        return self._arrived(session, moved, why)
+
+    def _drafted(self, session: SessionRecord, plan: Planned) -> tuple[SessionRecord, set[int]]:
+        """Have new nodes prepare under a plan that is written nowhere yet; returns it with them. Raises MoveFailed."""
+        new = plan.used() - session.plan.used()
+        draft = replace(session, plan=plan, epoch=session.epoch + 1)
+        if failures := self._parts.peers.prepare(draft, new):
+            self._free(draft, new)
+            raise MoveFailed(failures)
+        return draft, new
+
+    def _arrived(self, session: SessionRecord, moved: SessionRecord, why: str) -> SessionRecord:
+        """Start the session where it is now, tell of it, and free the nodes that were left."""
         if session.state in (State.RUNNING, State.DEGRADED):
             self._parts.peers.start(moved)
-        self.event(moved, "moved", why=why, moves=moves(session.plan, plan), epoch=moved.epoch)
-        self._free(session, session.plan.used() - plan.used())
+        self._tell(session, moved, why)
+        self._free(session, session.plan.used() - moved.plan.used())
         return moved
+
+    def _prepare_entry_last(self, moved: SessionRecord) -> dict[int, Failure]:
+        """Bring all nodes to their plans, the entry's last: what it sends by the new plan meets nobody who goes by the
+        old one.
+        """
+        entry = moved.plan.entry_node
+        return self._parts.peers.prepare(moved, moved.plan.used() - {entry}) or self._parts.peers.prepare(
+            moved, [entry]
+        )
+
+    def _tell(self, session: SessionRecord, moved: SessionRecord, why: str) -> None:
+        """Note in the history what is where now, and as which variant where that is another."""
+        other = {"variant": {"from": session.variant, "to": moved.variant}} if session.variant != moved.variant else {}
+        self.event(moved, "moved", why=why, moves=moves(session.plan, moved.plan), epoch=moved.epoch, **other)
 
     def close(self) -> None:
         """Wait for no one."""
@@ -163,7 +206,7 @@ class Placer:
         return carried(session.plan, plan, last, reason)
 
     def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int]) -> None:
-        back = self.change(moved, plan=old.plan, request=old.request, epoch=moved.epoch + 1)
+        back = self.change(moved, plan=old.plan, variant=old.variant, request=old.request, epoch=moved.epoch + 1)
         self._parts.peers.prepare(back)
         self._free(moved, new)
 

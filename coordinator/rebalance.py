@@ -9,6 +9,7 @@ never compared with a prediction.
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from coordinator.allocation.base import Predicted, TypeView
 from coordinator.allocation.objective import missed
@@ -79,6 +80,13 @@ def judge(
     if situation.fault is not None:
         return _mend(situation, then, situation.fault, objective)
     return _gain(situation, then, PREPARE_MS * handlers_moved if prepare_ms is None else prepare_ms, objective)
+
+
+def named(verdict: Verdict, here: str, there: str) -> Verdict:
+    """Return *verdict* with the variants in its words, where they differ."""
+    if here == there:
+        return verdict
+    return replace(verdict, why=f"{verdict.why}, as variant {there} instead of {here}")
 
 
 def pause_s(moved_s_ago: tuple[float, ...]) -> float:

@@ -1,7 +1,7 @@
 """Moves running sessions to better places: looks at a few each period, judges, moves at most two at a time.
 
 each period of the leader: heartbeats ▶ Watch per session (broken since, better since) ▶ those due, in a background
-thread: snapshot without their own load ▶ admit() elsewhere ▶ judge() ▶ move under the session's lock ▶ events
+thread: snapshot without their own load ▶ better() elsewhere ▶ judge() ▶ move under the session's lock ▶ events
 """
 
 import logging
@@ -10,26 +10,28 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import partial
+from typing import NamedTuple
 
-from coordinator.admission import Decide, admit, view
+from coordinator.admission import view
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot, Unplaceable
 from coordinator.allocation.decide import decide, missed
 from coordinator.allocation.explain import explain
 from coordinator.allocation.loads import Promise, without
 from coordinator.allocation.predict import predict
 from coordinator.deciding import Decider
+from coordinator.elsewhere import Alternatives, better
 from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.promises import entries
-from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading_ms, measured_fault, pause_s
+from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading_ms, measured_fault, named, pause_s
 from coordinator.records import Planned, SessionRecord, replace
-from coordinator.repair import moves
+from coordinator.repair import moves, started
 from coordinator.sessions import State
 from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
 from coordinator.usual import undisturbed
 from coordinator.watch import LOOK_S, Watch
 from wire.database import DatabaseAway
-from wire.messages import Heartbeat, Maximize, Minimize, NodeSession, Objective
+from wire.messages import Heartbeat, NodeSession, Objective
 
 REASON = "rebalanced: "  # how the moves of this kind begin in the history
 LOOKS = 4  # sessions looked at in one period
@@ -39,6 +41,13 @@ OVERLOAD_S = 5.0
 EVENTS = 10_000
 
 logger = logging.getLogger(__name__)
+
+
+class Move(NamedTuple):
+    """What to do."""
+
+    variant: str
+    plan: Planned
 
 
 class Rebalancer:
@@ -133,13 +142,13 @@ class Rebalancer:
             if promise is None or not promise.placement.used() <= world.nodes.keys():
                 continue
             others = [p for p in promises.values() if p is not promise]
-            verdict, plan = self._consider(session, watch, promise, others, world, at)
+            verdict, move = self._consider(session, watch, promise, others, world, at)
             watch.looked(at, better=verdict.better)
             logger.info("session %d: %s", session.session_id, verdict.why)
-            if verdict.move and plan is not None and len(self._moving) < MOVES:
+            if move is not None and len(self._moving) < MOVES:
                 with self._lock:
                     self._moving.add(session.session_id)
-                self._placer.background.submit(self._move, session, watch, plan, verdict.why)
+                self._placer.background.submit(self._move, session, watch, move, verdict.why)
 
     def _paused(self, session: SessionRecord, watch: Watch, at: float) -> bool:
         """Return whether the session moved lately; it is looked at again when the pause is over."""
@@ -150,7 +159,7 @@ class Rebalancer:
 
     def _consider(
         self, session: SessionRecord, watch: Watch, promise: Promise, others: list[Promise], world: Snapshot, at: float
-    ) -> tuple[Verdict, Planned | None]:
+    ) -> tuple[Verdict, Move | None]:
         """Return whether to move, and where to."""
         priority = session.request.priority
         algorithm, request = self._request(session)
@@ -169,31 +178,26 @@ class Rebalancer:
             moved_s_ago=self._ago(session.session_id),
         )
         choose = partial(self._one, algorithm, here)
+        asked = Alternatives(own=request, otherwise=self._otherwise(session, request.seed))
         try:
-            decision = self._elsewhere(choose, request, world, others, priority, soft=fault is not None)
+            decision = better(choose, asked, world, others, priority, broken_at=None if fault is None else here)
         except Unplaceable as error:
             return Verdict(move=False, why=f"{fault or 'it stays'}; no other place: {error.detail}"), None
         plan = self._decider.plan(decision, algorithm)
         watch.displaced = False
-        changed = moves(session.plan, plan)
-        moved = {c["handler_id"] for c in changed if "handler_id" in c}
-        prepare_ms = loading_ms([h for h in plan.graph.handlers if h.handler_id in moved], world.types)
-        verdict = judge(situation, decision.predicted, len(changed), request.objective, prepare_ms)
-        if verdict.move:
-            told = explain(decision, request, view(world, others, priority), here)
-            plan = self._decider.plan(replace(decision, explanation=told), algorithm)
-        return verdict, plan
+        loaded = started(session.plan, plan)
+        count = len(moves(session.plan, plan)) or len(loaded)
+        verdict = judge(situation, decision.predicted, count, request.objective, loading_ms(loaded, world.types))
+        if not verdict.move:
+            return verdict, None
+        variant = decision.variant
+        told = explain(decision, replace(request, variants=(variant,)), view(world, others, priority), here)
+        plan = self._decider.plan(replace(decision, explanation=told), algorithm)
+        return named(verdict, session.variant, variant.variant_name), Move(variant.variant_name, plan)
 
-    def _elsewhere(
-        self, choose: Decide, request: Request, world: Snapshot, others: list[Promise], priority: int, *, soft: bool
-    ) -> Decision:
-        """Return the best place that breaks nobody's promise; *soft*: one that only comes near the bounds will do."""
-        try:
-            return admit(choose, request, world, others, priority).decision
-        except Unplaceable:
-            if not soft:
-                raise
-        return admit(choose, _soft(request), world, others, priority).decision
+    def _otherwise(self, session: SessionRecord, seed: int) -> Request | None:
+        otherwise = self._parts.catalogue.request_otherwise(session, seed=seed)
+        return None if otherwise is None else replace(otherwise, explain=False)
 
     def _one(self, algorithm: str, here: Placement, request: Request, world: Snapshot) -> Decision:
         return decide(self._parts.algorithms[algorithm], request, world, here, name=algorithm)
@@ -216,15 +220,15 @@ class Rebalancer:
 
     # --- moving ---------------------------------------------------------------------------------------
 
-    def _move(self, session: SessionRecord, watch: Watch, plan: Planned, why: str) -> None:
-        """Carry the plan out, unless the session has changed meanwhile; a thread's outermost frame."""
+    def _move(self, session: SessionRecord, watch: Watch, move: Move, why: str) -> None:
+        """Carry the move out, unless the session has changed meanwhile; a thread's outermost frame."""
         try:
             with self._parts.locks.hold(session.session_id):
                 current = self._parts.held.get(session.session_id)
                 if current is None or (current.epoch, current.state) != (session.epoch, State.RUNNING):
                     return
                 logger.warning("session %d moves: %s", session.session_id, why)
-                self._placer.moved(current, plan, REASON + why)
+                self._placer.moved(current, move.plan, REASON + why, variant=move.variant)
                 self._moved.setdefault(session.session_id, []).append(time.time())
                 watch.moved(time.monotonic())
         except MoveFailed as error:
@@ -237,12 +241,3 @@ class Rebalancer:
         finally:
             with self._lock:
                 self._moving.discard(session.session_id)
-
-
-def _soft(request: Request) -> Request:
-    """Return *request* without its bounds: nearer to them is better than far away."""
-    bound = request.objective
-    objective = (
-        Objective(minimize=Minimize.LATENCY) if bound.min_fps is None else Objective(maximize=Maximize.THROUGHPUT)
-    )
-    return replace(request, objective=objective)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from coordinator.allocation.base import Placement, Request
 from coordinator.records import Planned, SessionRecord, replace
-from wire.messages import Heartbeat
+from wire.messages import HandlerSpec, Heartbeat
 
 
 def lost_nodes(plan: Planned, alive: Mapping[int, Heartbeat]) -> dict[int, str]:
@@ -74,6 +74,17 @@ def _entry(request: Request, plan: Planned, gone: set[int]) -> int | None:
     if plan.entry_node not in gone:
         return plan.entry_node
     return None if request.entry_node in gone else request.entry_node
+
+
+def started(old: Planned, new: Planned) -> list[HandlerSpec]:
+    """Return the handlers of *new* that some node does not run yet: it must load them first."""
+    before = {h.handler_id: (h.handler_type, h.params) for h in old.graph.handlers}
+    return [
+        h
+        for h in new.graph.handlers
+        if before.get(h.handler_id) != (h.handler_type, h.params)
+        or set(new.placement[h.handler_id]) - set(old.placement[h.handler_id])
+    ]
 
 
 def moves(old: Planned, new: Planned) -> list[dict[str, object]]:

@@ -295,6 +295,35 @@ def test_pinned_to_a_dead_node_stays_degraded_with_the_reason_until_it_is_back(
     assert requests.delete(f"{daemon.url}/sessions/{number}", timeout=10).status_code == 204
 
 
+def test_what_cannot_run_anywhere_any_more_goes_on_as_another_variant(
+    daemon: Daemon, play: Callable[..., PlayedNode]
+) -> None:
+    """Haar is lost with its node; the caller named no variant, and the other node runs HOG."""
+    haar, other = play(1), play(2, cpu_util=80, lacks={8: "no cascade"})
+    number = post(daemon, "/sessions", {"service": "face_detection", "entry_node": 2, "pin": {"0": 2}}).json()[
+        "session_id"
+    ]
+    assert get(daemon, f"/sessions/{number}")["variant"] == "haar"
+    haar.die()
+    eventually(lambda: get(daemon, f"/sessions/{number}")["variant"] == "hog")
+    eventually(lambda: get(daemon, f"/sessions/{number}")["state"] == "running")
+    plan = other.plans[number]
+    assert {h["handler_id"]: h["handler_type"] for h in plan["graph"]["handlers"]}[1] == 9
+    assert plan["accept_from"] == plan["epoch"]
+    events = {e["event"]: e["detail"] for e in get(daemon, f"/sessions/{number}/events")["events"]}
+    assert events["moved"]["variant"] == {"from": "haar", "to": "hog"}
+
+
+def test_a_variant_that_the_caller_named_is_kept(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
+    haar = play(1)
+    play(2, cpu_util=80, lacks={8: "no cascade"})
+    number = post(daemon, "/sessions", {"service": "face_detection", "variant": "haar"}).json()["session_id"]
+    haar.die()
+    eventually(lambda: get(daemon, f"/sessions/{number}")["state"] == "degraded")
+    eventually(lambda: "no cascade" in (get(daemon, f"/sessions/{number}")["reason"] or ""))
+    assert get(daemon, f"/sessions/{number}")["variant"] == "haar"
+
+
 def test_a_coordinator_that_stood_still_blames_no_node(daemon: Daemon, play: Callable[..., PlayedNode]) -> None:
     play(1)
     number = post(daemon, "/sessions", {"service": "face_detection"}).json()["session_id"]
