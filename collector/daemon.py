@@ -1,17 +1,21 @@
 """The collector: agents' reports into the database."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from flask import Flask
-
-from collector.app import Worker
 from collector.nodes import configured
+from wire import shared_metrics, structs
 from wire.database import check, connect
 from wire.faults import Fault, SettingsError
 from wire.guard import Guard, access_of, make_guard, renew
 from wire.resources import load_nodes
 from wire.serving import bind, serve, url_of
 from wire.settings import CollectorSettings, DatabaseSettings, Settings
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from collector.app import Worker
 
 WORKERS = 2
 THREADS = 16  # requests that may wait for one commit, per worker
@@ -22,6 +26,11 @@ def run(settings: Settings) -> int:
 
     Raises SettingsError for an unreadable resource file, DatabaseAway and PortInUse before anything is served.
     """
+    with shared_metrics.folder():
+        return _run(settings)
+
+
+def _run(settings: Settings) -> int:
     if settings.collector is None or settings.database is None:
         raise SettingsError([Fault(settings.path, "is missing", "collector")])
     addresses = configured(load_nodes(settings.collector.node_path))
@@ -59,7 +68,10 @@ class _Processes:
         self._settings, self._database, self._guard, self._addresses = settings, database, guard, addresses
         self._worker: Worker | None = None
 
-    def make_app(self) -> Flask:
+    def make_app(self) -> "Flask":
+        from collector.app import Worker  # its metrics are those of this process
+
+        structs.learn()
         self._worker = Worker(self._settings, self._database)
         return self._worker.start(self._guard, self._addresses)
 

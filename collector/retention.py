@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Column, Engine, Table, delete, select
 
+from collector import counters
 from wire.database import DatabaseAway, away
 from wire.settings import CollectorSettings
 from wire.tables import gpu_info, link_info, packet_info, proc_info, reports, sys_info
@@ -71,6 +72,7 @@ class Cleaner:
             deleted = 0
             for number in clean(self._engine, table, before):
                 deleted += number
+                counters.deleted(table.name, number)
                 if self._stopped.wait(PAUSE_S):
                     return
             if deleted:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection, Engine, exc
 
-from collector import rows
+from collector import counters, rows
 from wire.database import DatabaseAway, away
 from wire.messages import Report
 from wire.tables import reports as reports_table
@@ -74,7 +74,15 @@ class Store:
 
         A report that was stored before changes nothing; *known* says that its identity is the sender's own.
         """
-        entry = Entry(report, known)
+        with counters.WAITING.track_inprogress():
+            try:
+                self._add(Entry(report, known))
+            except (DatabaseAway, Busy, Refused) as error:
+                counters.failed(error)
+                raise
+        counters.stored(report)
+
+    def _add(self, entry: Entry) -> None:
         deadline = time.monotonic() + self._patience
         try:
             self._queue.put(entry, timeout=self._patience)
@@ -88,7 +96,8 @@ class Store:
         while (first := self._queue.get()) is not None:
             batch = self._drain(first)
             try:
-                self._write(batch)
+                with counters.COMMIT.time():
+                    self._write(batch)
             except Exception as error:
                 logger.exception("reports were not written")
                 _settle(batch, error)

@@ -9,6 +9,7 @@ from coordinator.allocation import AlgorithmError, load_algorithms
 from coordinator.allocation.base import Algorithm
 from coordinator.app import Coordinator
 from coordinator.catalogue import Catalogue
+from coordinator.counters import DECISION
 from coordinator.timed import Timed
 from wire import database
 from wire.database import DatabaseAway
@@ -92,7 +93,8 @@ def _algorithms(settings: Settings, own: CoordinatorSettings) -> dict[str, Algor
             guess=guess(own.algorithm, found),
         )
         raise SettingsError([fault])
-    return {name: Timed(algorithm, own.algorithm_timeout) for name, algorithm in found.items()}
+    limit_s = own.algorithm_timeout
+    return {name: Timed(algorithm, limit_s, DECISION.labels(name).observe) for name, algorithm in found.items()}
 
 
 def _check(settings: DatabaseSettings) -> None:

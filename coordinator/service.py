@@ -5,7 +5,7 @@ import logging
 import secrets
 import time
 
-from coordinator import present, repair
+from coordinator import counters, present, repair
 from coordinator.accounts import carried
 from coordinator.admission import Break, Refused
 from coordinator.allocation import base
@@ -272,7 +272,9 @@ class Sessions:
         try:
             return self._decider.admit(algorithm, request, asked.priority, others=others)
         except base.Unplaceable as error:
-            raise unplaceable(error) from error
+            problem = unplaceable(error)
+            counters.REFUSALS.labels(problem.slug).inc()
+            raise problem from error
 
     def _decide(self, algorithm: str, request: base.Request, current: base.Placement | None = None) -> Planned:
         try:

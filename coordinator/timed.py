@@ -8,6 +8,8 @@ hears that only when it comes back. While MOST_HANGING of them live the algorith
 
 import ctypes
 import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
 from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
@@ -26,8 +28,9 @@ class _Ended(BaseException):
 class Timed:
     """Thread-safe. Says what the algorithm raises; AlgorithmHangs when it says nothing."""
 
-    def __init__(self, algorithm: Algorithm, limit_s: float) -> None:
-        self._algorithm, self._limit_s = algorithm, limit_s
+    def __init__(self, algorithm: Algorithm, limit_s: float, took: Callable[[float], None] = lambda _: None) -> None:
+        """took: is told the seconds of each decision."""
+        self._algorithm, self._limit_s, self._took = algorithm, limit_s, took
         self._hanging: list[threading.Thread] = []
         self._lock = threading.Lock()
         self.__doc__ = type(algorithm).__doc__  # what GET /algorithms tells
@@ -35,6 +38,13 @@ class Timed:
     def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
         """Return what the algorithm says, unchecked."""
         self._refuse_when_hanging()
+        begin = time.perf_counter()
+        try:
+            return self._allocate(request, snapshot, current)
+        finally:
+            self._took(time.perf_counter() - begin)
+
+    def _allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
         answer: list[Any] = []
         failure: list[BaseException] = []
 

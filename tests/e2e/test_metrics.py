@@ -59,6 +59,31 @@ def test_frames_are_counted_where_they_were_and_their_session_leaves_nothing(sha
     assert total(entry, "faceservice_handler_service_seconds_count", handler_type=9) == hog + FRAMES
 
 
+def test_the_collector_answers_for_all_its_workers(shared_cluster: Cluster) -> None:
+    """Two processes answer in turn; both say the same, which is at least what was there before."""
+    collector = shared_cluster.collector
+    until(collector, "faceservice_collector_rows_total", 5, table="sys_info")
+    stored = [total(collector, "faceservice_collector_reports_total", outcome="stored") for _ in range(12)]
+    assert stored == sorted(stored) and stored[0] >= 1
+    assert total(collector, "faceservice_collector_commit_seconds_count") >= 1
+    assert total(collector, "faceservice_collector_waiting_reports") >= 0
+    assert total(collector, "faceservice_request_seconds_count", rule="/reports") >= stored[0]
+
+
+def test_decisions_and_what_became_of_sessions_are_counted(shared_cluster: Cluster) -> None:
+    coordinator, request = shared_cluster.coordinator, {"service": "face_detection", "variant": "haar"}
+    decided = total(coordinator, "faceservice_decision_seconds_count", algorithm="layered_dp")
+    placed = total(coordinator, "faceservice_session_events_total", event="placed")
+    refused = total(coordinator, "faceservice_session_refusals_total", problem="unplaceable")
+    session = LiveSession.create(coordinator.url, **request)
+    session.close()
+    assert total(coordinator, "faceservice_decision_seconds_count", algorithm="layered_dp") > decided
+    assert total(coordinator, "faceservice_session_events_total", event="placed") == placed + 1
+    nowhere = requests.post(f"{coordinator.url}/sessions", json=request | {"labels": ["no such label"]}, timeout=30)
+    assert nowhere.status_code == 507
+    assert total(coordinator, "faceservice_session_refusals_total", problem="unplaceable") == refused + 1
+
+
 def until(daemon: Daemon, name: str, least: float, **labels: str | int) -> float:
     """Return the total as soon as it is at least *least*: children hand their figures over in batches."""
     found: Callable[[], float] = lambda: total(daemon, name, **labels)  # noqa: E731

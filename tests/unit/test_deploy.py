@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from coordinator.figures import Figures
 from tests.unit.test_figures import ROWS
+from tests.unit.test_node_figures import busy_node, figures_of
 from wire import metrics
 from wire.settings import TYPES
 
@@ -30,6 +32,9 @@ VARIABLE = re.compile(r"\bFACESERVICE_([A-Z]+)_([A-Z_]+)\b")
 def known_metrics() -> set[str]:
     registry = CollectorRegistry()
     registry.register(Figures(lambda: ROWS, lambda: True))
+    registry.register(figures_of(busy_node()))
+    for module in ("coordinator.counters", "collector.counters"):
+        import_module(module)  # they register what they count
     metrics.observe("GET", "/", 200, 0.1)
     return set(NAME.findall(generate_latest(registry).decode() + metrics.text().decode()))
 

@@ -74,8 +74,7 @@ def tally(bounds: tuple[float, ...], *seconds: float) -> Counts:
     return made.read()
 
 
-@pytest.fixture
-def node() -> Node:
+def busy_node() -> Node:
     handler = HandlerStatus(handler_id=1, state="running", restarts=2, frames=9, queue_size=4)
     session = NodeSession(session_id=7, epoch=1, state=Running.RUNNING, entry=True, handlers=[handler])
     books = Books(frames_in=9, delivered=6, dropped={"no_result": 1}, in_flight=2, resent=1, next_sequence=9)
@@ -83,13 +82,22 @@ def node() -> Node:
     return Node([session], [SessionStats(session_id=7, books=books, latency=latency)], gateway_restarts=1)
 
 
-@pytest.fixture
-def figures(node: Node) -> Figures:
+def figures_of(node: Node) -> Figures:
     totals = Totals()
     totals.served(9, tally(SERVICE_S, 0.1, 0.1))
     totals.served(9, tally(SERVICE_S, 0.2))
     totals.sent([LinkStats(2, 2, 500, 1.0, tally(SEND_S, 0.0005, 0.0005))])
     return Figures(node, node, totals, {9: "HogDetectFaceHandler"})
+
+
+@pytest.fixture
+def node() -> Node:
+    return busy_node()
+
+
+@pytest.fixture
+def figures(node: Node) -> Figures:
+    return figures_of(node)
 
 
 def text(figures: Figures) -> str:
