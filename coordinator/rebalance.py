@@ -119,6 +119,9 @@ def _gain(situation: Situation, then: Predicted, cost: float, objective: Objecti
 
 
 def _faster(now: Predicted, then: Predicted, share: float = LEAST_GAIN) -> bool:
+    """Return whether the mean is shorter by *share*, and not more frames late for it."""
+    if now.late is not None and then.late is not None and then.late > now.late + LEAST_IN_TIME:
+        return False
     return then.latency_ms <= now.latency_ms * (1 - share)
 
 

@@ -233,10 +233,10 @@ class Evaluator:
             ms_per_frame = max(ms_per_frame, ms / float(self.model.free_cores[n]))
         for handler in self.needed:
             for source, load in self.into[handler]:
-                ms_per_frame = max(ms_per_frame, self._occupied(nodes[source], nodes[handler], load))
+                ms_per_frame = max(ms_per_frame, self.occupied(nodes[source], nodes[handler], load))
         return 1000 / ms_per_frame if ms_per_frame else None
 
-    def _occupied(self, sources: Sequence[int], targets: Sequence[int], load: Load) -> float:
+    def occupied(self, sources: Sequence[int], targets: Sequence[int], load: Load) -> float:
         """Return for how long a frame fills the slowest of the links between them."""
         share = load.bytes / (len(sources) * len(targets))
         return max((share * self.model.links.per_byte(a, b) for a in sources for b in targets), default=0.0)

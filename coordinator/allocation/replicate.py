@@ -7,6 +7,7 @@ import numpy as np
 
 from coordinator.allocation.arrays import Floats
 from coordinator.allocation.base import Request
+from coordinator.allocation.gather import gathered
 from coordinator.allocation.paths import Paths
 from coordinator.allocation.queueing import core_stretch
 from coordinator.allocation.search import Chosen, Search
@@ -15,8 +16,10 @@ from wire.messages import Minimize
 
 GOOD = 0.002  # share of late frames for which nothing is done
 LEAST = 0.002  # by so much a replica must lower it
+ELSEWHERE = 0.02  # by so much another node must lower it: the mean is longer there
 REPLICAS, TRIED = 4, 2  # of a handler at most; nodes that a new one tries
 ROOM = 4.0  # a replica takes at most this part of the memory that is free on its node: newcomers need some too
+LINE = 0.05  # of a line between two nodes so much at most, each way: others use it too, and pictures are large
 STAYS = 0.8  # where a replica runs already counts as so much nearer
 
 
@@ -45,12 +48,24 @@ def replicated(paths: Paths, nodes: Chosen) -> Replicated:
         return Replicated(nodes)
     tail = Tail(search.costs, limit)
     before = share = tail.late(nodes, search.entry(nodes))
+    if share > GOOD:
+        share, nodes = _begun(paths, tail, share, nodes)
     while share > GOOD:
         found = [(tail.late(more, search.entry(more)), i, more) for i, more in enumerate(_more(paths, nodes))]
         if not found or min(found)[0] > share - LEAST:
             break
         share, _, nodes = min(found)
     return Replicated(nodes, before, share)
+
+
+def _begun(paths: Paths, tail: Tail, share: float, nodes: Chosen) -> tuple[float, Chosen]:
+    """Return *nodes*, or the placement on one node that has fewer late frames by far, with its share of them."""
+    search = paths.search
+    allowed = search.rank(nodes)[:2]
+    others = [g for g in gathered(paths, nodes) if search.rank(g)[:2] <= allowed]
+    found = [(tail.late(g, search.entry(g)), i, g) for i, g in enumerate(others)]
+    least, _, best = min(found, default=(share, 0, nodes))
+    return (least, best) if least < share - ELSEWHERE else (share, nodes)
 
 
 def _more(paths: Paths, nodes: Chosen) -> Iterator[Chosen]:
@@ -61,7 +76,7 @@ def _more(paths: Paths, nodes: Chosen) -> Iterator[Chosen]:
         if _may(search, nodes, handler):
             for node in _nodes(paths, nodes, handler):
                 more = {**nodes, handler: (*nodes[handler], node)}
-                if search.rank(more)[:2] <= allowed:
+                if search.rank(more)[:2] <= allowed and _line_share(search, more, handler) <= LINE:
                     yield more
 
 
@@ -70,6 +85,14 @@ def _may(search: Search, nodes: Chosen, handler: int) -> bool:
     asked = handler in search.request.replicas or handler in search.request.pins
     joins = len(search.costs.into[handler]) > 1  # its inputs meet by the sequence, whoever is busy
     return not (asked or joins or (view is not None and view.stateful)) and len(nodes[handler]) < REPLICAS
+
+
+def _line_share(search: Search, nodes: Chosen, handler: int) -> float:
+    """Return which part of the busiest line to or from *handler* its session fills, 0-1."""
+    costs = search.costs
+    links = [(s, t, load) for t in costs.always for s, load in costs.into[t] if handler in (s, t)]
+    busy_ms = max((costs.occupied(nodes[s], nodes[t], load) for s, t, load in links), default=0.0)
+    return busy_ms * (costs.rate or 0.0) / 1000
 
 
 def _nodes(paths: Paths, nodes: Chosen, handler: int) -> list[int]:
