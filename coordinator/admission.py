@@ -1,7 +1,7 @@
 """May a new session come in? Not where it would break what running ones of its priority or a higher one were promised.
 
 Pure. Promises are the bounds of the objectives, predicted with and without the newcomer: only what holds without it
-and breaks with it counts. A node that its known load would fill (1 or more of all cores) counts too, promise or not.
+and breaks with it counts. A node that its known load would fill (to 90 % of all cores, or more than it is) counts too.
 Order of trying: where promises hold; then other nodes; then the request's other variants; then, for a higher priority,
 where those of a lower one are hurt; then 507 with what would fit.
 """
@@ -20,6 +20,7 @@ from coordinator.allocation.predict import predict
 
 Decide = Callable[[Request, Snapshot], Decision]  # raises Unplaceable
 
+FULL = 0.9  # of all cores: work that is shared evenly takes three times as long there on four cores, see core_stretch
 TRIES = 4  # nodes, one after the other, that the newcomer is kept away from
 STEPS = 7  # of halving, until the frames/s that would fit are known
 
@@ -232,12 +233,12 @@ def _predicted(promise: Promise, world: Snapshot, usual: Snapshot) -> Predicted:
 
 
 def _overloaded(loads: Loads, more: Cores) -> list[Break]:
-    """Return the nodes with running sessions that *more* fills: all cores busy by what is known."""
+    """Return the nodes with running sessions that are full with *more*, by what is known; also those full before."""
     before, after = loads.utilisation(), loads.utilisation(more=more)
     found = []
     for n in sorted(more):
         there = [i for i, kept in loads.kept.items() if kept.get(n)]
-        if there and loads.at(before, n) < 1 <= loads.at(after, n):
+        if there and loads.at(after, n) >= FULL:
             priority = max(loads.promises[i].priority for i in there)
             words = f"node {n} would be {loads.at(after, n):.0%} busy instead of {loads.at(before, n):.0%}"
             ids = ", ".join(map(str, there))
