@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from coordinator.allocation import ALGORITHMS
-from simulator import live, output
+from simulator import live, output, recording
 from simulator.results import Result
 from simulator.run import Run
 from simulator.scenario import Scenario, ScenarioError, as_json, load
@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
     except ScenarioError as error:
         print(f"{args.scenario or args.from_live}: {error}", file=sys.stderr)
         return 2
-    Console(width=None if sys.stdout.isatty() else WIDE).print(output.table(results))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(output.table(results, recording.kept()))
     if args.out:
         output.write(args.out, results)
         _plot(args.out, results)

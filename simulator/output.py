@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 from rich.table import Table
 
+from simulator.recording import Recording, said
 from simulator.results import Result
 
 COLUMNS = [name for name in Result.__struct_fields__ if name not in ("dropped", "sessions")]
@@ -43,9 +44,10 @@ def write(folder: Path, results: Sequence[Result]) -> None:
             )
 
 
-def table(results: Sequence[Result]) -> Table:
-    """Return a row per run."""
-    made = Table(caption="* wall clock of this machine")
+def table(results: Sequence[Result], kept: Recording | None) -> Table:
+    """Return a row per run, and under it how far the simulator was from the real system that was recorded."""
+    against = f". Latencies against a real system: {said(kept.rows)} (docs/simulator.md)" if kept else ""
+    made = Table(caption=f"* CPU time of this machine{against}")
     for name in ("scenario", "algorithm", "seed", *SHOWN.values()):
         made.add_column(name, justify="left" if name in ("scenario", "algorithm") else "right")
     for result in results:

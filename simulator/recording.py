@@ -6,6 +6,8 @@ spread) and the moments at which the frames of the loaded runs were due. It draw
 
 import statistics
 from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +18,7 @@ from simulator.draws import generator
 from simulator.run import Run
 from simulator.scenario import Scenario
 
+KEPT = Path(__file__).parent / "recordings" / "two_nodes.json"
 SEEDS = range(1, 6)
 WARMUP = 0.1  # share of a run that is not judged
 WANTED = {50: 0.15, 95: 0.25}  # percentile -> error that is accepted, as a share of what was measured
@@ -41,18 +44,6 @@ class Loaded(Struct, frozen=True, kw_only=True):
         return [ms for due, ms in zip(self.due_s, self.latency_ms, strict=True) if due >= begin]
 
 
-class Recording(Struct, frozen=True, kw_only=True):
-    """Frames that met no other (service_ms: handler -> of each; beyond_ms: latency less that, of each), and runs."""
-
-    date: str
-    machine: str
-    busy_cores: float  # before it began, by whatever else runs there
-    placement: dict[int, int]  # handler -> node
-    service_ms: dict[int, list[float]]
-    beyond_ms: list[float]
-    runs: list[Loaded]
-
-
 class Row(NamedTuple):
     """A percentile of a run. by_run_ms: simulated with the mean service times of the run itself, as --from-live has."""
 
@@ -76,6 +67,33 @@ class Row(NamedTuple):
     def good(self) -> bool:
         """As near as is wanted."""
         return abs(self.error) <= WANTED[self.percent]
+
+
+class Recording(Struct, frozen=True, kw_only=True):
+    """Frames that met no other (service_ms: handler -> of each; beyond_ms: latency less that, of each), and runs.
+
+    rows: what the simulator made of them when it was kept.
+    """
+
+    date: str
+    machine: str
+    busy_cores: float  # before it began, by whatever else runs there
+    placement: dict[int, int]  # handler -> node
+    service_ms: dict[int, list[float]]
+    beyond_ms: list[float]
+    runs: list[Loaded]
+    rows: list[Row] = []
+
+
+@cache
+def kept() -> Recording | None:
+    """Return the recording that is shipped, None without one."""
+    return msgspec.json.decode(KEPT.read_bytes(), type=Recording) if KEPT.exists() else None
+
+
+def worst(found: Sequence[Row], percent: int) -> float | None:
+    """Return the largest error of a percentile, as a share; None of one that was not compared."""
+    return max((abs(r.error) for r in found if r.percent == percent), default=None)
 
 
 def rows(recording: Recording) -> list[Row]:

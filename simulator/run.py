@@ -1,5 +1,6 @@
 """One run of a scenario: one algorithm, one seed."""
 
+import time
 from collections.abc import Callable, Iterator
 
 from simulator.control import Controller
@@ -33,7 +34,7 @@ class Run:
 
     def run(self, progress: Progress | None = None) -> Result:
         """Return the figures."""
-        loop, end = self.world.loop, self._scenario.duration_s
+        loop, end, begun = self.world.loop, self._scenario.duration_s, time.process_time()
         for step in range(1, STEPS + 1):
             loop.run(end * step / STEPS)
             if progress:
@@ -42,7 +43,10 @@ class Run:
             node.settle()
         energy = {n: (node.up_seconds, node.core_seconds) for n, node in self.world.nodes.items()}
         loop.run(end + DRAIN_S)
-        return collect(self._scenario, self._algorithm, self._seed, self.world, self.held, self.controller, energy)
+        took = time.process_time() - begun
+        return collect(
+            self._scenario, self._algorithm, self._seed, self.world, self.held, self.controller, energy, took
+        )
 
     def _invite(self, clients: Clients) -> None:
         """Have each of the sessions asked for at its time."""

@@ -184,9 +184,9 @@ def main(arguments: list[str] | None = None) -> int:
             recording = record(session, args.seconds)
         finally:
             session.close()
-    if args.out:
-        args.out.write_bytes(msgspec.json.encode(recording) + b"\n")
     found = rows(recording)
+    if args.out:
+        args.out.write_bytes(msgspec.json.encode(msgspec.structs.replace(recording, rows=found)) + b"\n")
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"{recording.date}, {recording.machine}, {recording.busy_cores:g} cores were busy before")
     console.print(table(found))

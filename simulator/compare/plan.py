@@ -1,6 +1,5 @@
 """What is compared: scenarios, algorithms, seeds; and the small version of it all."""
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from simulator.scenario import Scenario, as_json, load
+from simulator.scenario import Scenario, load
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "simulator" / "scenarios"
@@ -21,10 +20,10 @@ ALGORITHMS = (
     DEFAULT, "throughput", "heft", "cpsat", "nsga2", "least_loaded", "best_fit", "weighted_random", "round_robin",
     "random",
 )  # fmt: skip
-SLOW = {"cpsat", "nsga2"}  # not run on the largest: a decision takes seconds there
+SLOW = ("cpsat", "nsga2")  # not run on the largest: a decision takes seconds there
+LIBRARIES = {"cpsat": "ortools", "nsga2": "pymoo"}
 LARGEST = "large"
 SEEDS, SEEDS_LARGEST = 30, 10
-NO_MATTER = {"__main__.py", "gap.py", "live.py", "output.py", "plots.py", "validate.py"}  # to what a run gives
 MANY, SHRINK_MANY, SHRINK, SHORTEN = 50, 8, 2, 0.25  # of the smoke version: nodes, and what part of them and the time
 
 replace = msgspec.structs.replace
@@ -65,13 +64,3 @@ def shrunk(whole: Scenario) -> Scenario:
         whole, nodes=nodes, sessions=sessions, churn=churn,
         duration_s=min(60.0, whole.duration_s * SHORTEN), warmup_s=min(15.0, whole.warmup_s * SHORTEN),
     )  # fmt: skip
-
-
-def digest(of: Scenario) -> str:
-    """Return what a result depends on, in one word: the scenario and the code of placement and simulator."""
-    found = hashlib.sha256(msgspec.json.encode(as_json(of)))
-    own = [file for file in (ROOT / "simulator").glob("*.py") if file.name not in NO_MATTER]
-    files = [*(ROOT / "coordinator" / "allocation").rglob("*.py"), *own]
-    for file in sorted([*files, ROOT / "coordinator" / "admission.py", ROOT / "coordinator" / "rebalance.py"]):
-        found.update(file.read_bytes())
-    return found.hexdigest()[:16]

@@ -77,14 +77,23 @@ def verdict(scenario: str, found: Mapping[str, Sequence[Result]]) -> Verdict | N
     return Verdict(scenario, best, float(np.mean(mine)), means[best], difference)
 
 
+def differences(found: Mapping[str, Sequence[Result]]) -> dict[str, Interval]:
+    """Return algorithm -> share of frames that the default misses beyond what it does, paired by seed."""
+    if DEFAULT not in found:
+        return {}
+    mine = column(found[DEFAULT], "miss_rate")
+    return {
+        algorithm: interval([a - b for a, b in zip(mine, column(results, "miss_rate"), strict=True)])
+        for algorithm, results in found.items()
+        if algorithm != DEFAULT
+    }
+
+
+def sure(difference: Interval) -> bool:
+    """Return whether a difference is beyond chance; that of one seed is an interval of no width, and never is."""
+    return difference.low < difference.high and (difference.low > 0 or difference.high < 0)
+
+
 def losses(found: Mapping[str, Sequence[Result]]) -> dict[str, Interval]:
     """Return the algorithms that miss fewer frames than the default, beyond chance, and by how much."""
-    lost = {}
-    for algorithm, results in found.items():
-        if algorithm == DEFAULT or DEFAULT not in found:
-            continue
-        pairs = zip(column(found[DEFAULT], "miss_rate"), column(results, "miss_rate"), strict=True)
-        difference = interval([a - b for a, b in pairs])
-        if difference.low > 0:
-            lost[algorithm] = difference
-    return lost
+    return {a: d for a, d in differences(found).items() if sure(d) and d.mean > 0}
