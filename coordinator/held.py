@@ -4,11 +4,14 @@ The database is the truth: a change is written there first, then put here; merge
 """
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from coordinator.records import SessionRecord
 from coordinator.sessions import HELD
+
+FRESH_S = 3.0  # what was read longer ago may have been changed by another coordinator
 
 
 class Held:
@@ -17,6 +20,12 @@ class Held:
     def __init__(self) -> None:
         self._sessions: dict[int, SessionRecord] = {}
         self._lock = threading.Lock()
+        self._read_at = float("-inf")  # monotonic s
+
+    @property
+    def fresh(self) -> bool:
+        """Return whether this is what the database had a moment ago."""
+        return time.monotonic() - self._read_at < FRESH_S
 
     def put(self, session: SessionRecord) -> None:
         """Take a session as it was just written."""
@@ -30,6 +39,7 @@ class Held:
         """Take the rows that the database had at *read* (s since the epoch); what was put later stays."""
         found = {row.session_id: row for row in rows}
         with self._lock:
+            self._read_at = time.monotonic()
             late = {i: s for i, s in self._sessions.items() if s.updated >= read}
             newer = {i: s for i, s in self._sessions.items() if i in found and s.updated > found[i].updated}
             self._sessions = found | newer | late

@@ -22,7 +22,10 @@ class Nodes:
         self._parts = parts
 
     def heard(self, node_id: int, beat: Heartbeat) -> HeartbeatAnswer:
-        """Note a heartbeat and return what the node should hold. In memory only: it works without the database."""
+        """Note a heartbeat and return what the node should hold. In memory only: it works without the database.
+
+        What was read from the database too long ago ends and stops nothing: another coordinator may know better.
+        """
         received = time.time()
         if beat.node_id != node_id:
             raise Unprocessable(
@@ -39,11 +42,12 @@ class Nodes:
         return HeartbeatAnswer(sessions=wanted, received=received, answered=time.time())
 
     def _in_change(self, beat: Heartbeat, named: set[int]) -> list[WantedSession]:
-        """Return the sessions that *beat* names as it names them while they come to that node, or leave it."""
+        """Return the sessions that *beat* names as it names them while they come to that node, or may have come."""
+        stale = not self._parts.held.fresh
         return [
-            WantedSession(session_id=s.session_id, epoch=s.epoch, state=AS_REPORTED.get(s.state, Running.INITIALIZED))
+            WantedSession(session_id=s.session_id, epoch=s.epoch, state=_as_reported(s))
             for s in beat.sessions
-            if s.session_id not in named and self._parts.locks.busy(s.session_id)
+            if s.session_id not in named and (stale or self._parts.locks.busy(s.session_id))
         ]
 
     def all(self) -> list[Json]:
@@ -82,5 +86,12 @@ class Nodes:
     def _wanted(self, session: SessionRecord, beat: Heartbeat, reported: NodeSession | None) -> WantedSession:
         """Return the answer; without the plan while it is just being sent, or made for the node's former life."""
         wanted = planner.wanted(session, beat.node_id, reported)
+        if reported is not None and reported.epoch == session.epoch and not self._parts.held.fresh:
+            return replace(wanted, state=_as_reported(reported))
         stale = session.plan.nodes[beat.node_id].boot_id != beat.boot_id
         return replace(wanted, plan=None) if stale or self._parts.locks.busy(session.session_id) else wanted
+
+
+def _as_reported(session: NodeSession) -> Running:
+    """Return the state that a node has, or what it comes to by itself."""
+    return AS_REPORTED.get(session.state, Running.INITIALIZED)

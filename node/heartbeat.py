@@ -2,6 +2,8 @@
 
     heartbeat thread ──POST──▶ coordinator ──answer──▶ Convergence ──▶ a few threads: agent.put, start, stop, delete
 An answer that is older than the session's last PUT or DELETE is ignored for that session. No answer changes nothing.
+Of several coordinators one may learn SETTLE_S later what another has told this node: until then it starts and stops
+nothing that was changed.
 """
 
 import logging
@@ -25,6 +27,7 @@ LEAST_S = 0.1  # between two heartbeats, whatever the hurry
 TIMEOUT_S = 2.0
 CONVERGE_THREADS = 4
 RETRY_S = 5.0  # after a failed step for a session
+SETTLE_S = 3.0  # a coordinator reads each second what others have written
 
 
 class Convergence:
@@ -45,7 +48,8 @@ class Convergence:
             steps = _steps(wanted, held.get(wanted.session_id))
             if self._agent.ended(wanted.session_id, wanted.epoch):
                 continue  # another coordinator knows better
-            if steps and not self._agent.changed_since(wanted.session_id, asked_at):
+            since = asked_at if Step.PUT in steps else asked_at - SETTLE_S
+            if steps and not self._agent.changed_since(wanted.session_id, since):
                 self._begin(wanted.session_id, lambda w=wanted, s=steps: self._take(w, s))  # type: ignore[misc]
         ours = [s for s in held if not self._agent.is_older(s)]
         for session_id in self._strangers.expired(ours, [w.session_id for w in answer.sessions], time.monotonic()):
