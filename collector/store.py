@@ -4,8 +4,9 @@
           ▲                                                │
           └────────────────── outcome of its report ───────┘
 
-A full queue drops nothing: the request is told Busy and the agent sends again. When a batch fails for another reason
-than a database that is away, its reports are tried one by one, so that only the bad one is refused.
+A full queue drops nothing: the request is told Busy and the agent sends again. A batch that met another writer's locks
+is written again at once, TRIES times. When the data is at fault its reports are tried one by one, so that only the bad
+one is refused; whatever else the database says is no reason to refuse a report.
 """
 
 import logging
@@ -20,12 +21,13 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, Engine, exc
 
 from collector import counters, rows
-from wire.database import DatabaseAway, away
+from wire.database import Contended, DatabaseAway, away
 from wire.messages import Report
 from wire.tables import reports as reports_table
 
 QUEUE_SIZE = 256  # reports that wait for the writer
 BATCH_ROWS = 2000  # more rows in one statement gain nothing
+TRIES = 4  # of a transaction that meets others' locks
 PATIENCE_S = 10.0  # how long a request waits for its report's commit
 
 logger = logging.getLogger(__name__)
@@ -120,12 +122,11 @@ class Store:
     def _write(self, batch: Sequence[Entry]) -> None:
         """Commit *batch* and settle each outcome."""
         try:
-            with away(self._engine), self._engine.begin() as connection:
-                self._insert(connection, batch)
+            self._commit(batch)
         except DatabaseAway as error:
             logger.warning("%s", error)
             _settle(batch, error)
-        except exc.DBAPIError as error:
+        except (exc.DataError, exc.IntegrityError) as error:
             if len(batch) == 1:
                 logger.warning("report %s refused: %s", name(batch[0].report), error.orig)
                 _settle(batch, Refused(str(error.orig)))
@@ -134,6 +135,19 @@ class Store:
                     self._write([entry])
         else:
             _settle(batch, None)
+
+    def _commit(self, batch: Sequence[Entry]) -> None:
+        """Write *batch* in one transaction. Raises DatabaseAway, DBAPIError."""
+        for left in reversed(range(TRIES)):
+            try:
+                with away(self._engine), self._engine.begin() as connection:
+                    self._insert(connection, batch)
+            except Contended as error:
+                if not left:
+                    raise
+                logger.info("written again: %s", error)
+            else:
+                return
 
     def _insert(self, connection: Connection, batch: Sequence[Entry]) -> None:
         """Insert the rows of the reports in *batch* that are new."""

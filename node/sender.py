@@ -37,11 +37,12 @@ class Sender:
         self._failures = 0  # attempts in a row
         self._next_try = 0.0  # time.monotonic()
         self._deadline = 0.0  # time.monotonic(), of stop()
-        self._lost = 0  # reports that the disk did not take
+        self._lost = 0  # reports for which there is no folder
+        self._diskless = False  # as the last put() found it
 
     @property
     def dropped(self) -> int:
-        """Reports dropped: no room in the spool, or no disk."""
+        """Reports dropped: no room in the spool, or no folder for it."""
         return self._lost + (self._spool.dropped if self._spool else 0)
 
     def waiting(self) -> tuple[int, int]:
@@ -61,13 +62,21 @@ class Sender:
         self._thread.join(patience)
 
     def put(self, report: Report) -> None:
-        """Keep *report* on disk, to be sent. Without a disk it is lost, and counted."""
+        """Keep *report* on disk, to be sent. Without a folder for it, it is lost, and counted."""
         try:
-            self._open().put(msgspec.json.encode(report))
+            self._note_disk(self._open().put(msgspec.json.encode(report)))
         except OSError as error:
             self._lost += 1
             logger.error("report %d is lost: %s", report.report_id, error)
         self._news.set()
+
+    def _note_disk(self, fault: OSError | None) -> None:
+        """Log once per outage of the disk, and at its end."""
+        if fault is not None and not self._diskless:
+            logger.error("the disk takes no reports, they wait in memory: %s", fault)
+        if fault is None and self._diskless:
+            logger.warning("the disk takes reports again; dropped since the start: %d", self.dropped)
+        self._diskless = fault is not None
 
     def _run(self) -> None:
         while not self._stopping.is_set():

@@ -27,8 +27,11 @@ CONNECT_TIMEOUT_S = 3
 ANSWER_TIMEOUT_S = 30
 RECYCLE_S = 1800  # a connection is replaced before servers and firewalls forget it
 
-# MySQL error numbers that mean "not now" rather than "not so": lock wait, deadlock, server going, gone, read-only
-_NOT_NOW = {1053, 1205, 1213, 1040, 1203, 1290, 1836, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
+# MySQL error numbers that mean "not now" rather than "not so": server going, gone, too many connections, read-only;
+# no room for data, log or temporary file, an error of the storage; a statement or connection that somebody ended
+_NOT_NOW = {1053, 1040, 1203, 1290, 1836, 2002, 2003, 2006, 2013, 2014, 2055, 4031}
+_NOT_NOW |= {1021, 1026, 1030, 1114, 1135, 1317, 1927, 1969, 3024}
+_AT_ONCE = {1205, 1213, 1020}  # lock wait, deadlock, changed meanwhile: the same transaction may succeed at once
 _REFUSED = {1044, 1045, 1049, 1698}  # access denied, unknown schema
 _INDEX_EXISTS = 1061
 _SQLITE_NOT_NOW = {
@@ -44,6 +47,10 @@ _SQLITE_NOT_NOW = {
 
 class DatabaseAway(Exception):
     """The database cannot be used now; the message names it and says why."""
+
+
+class Contended(DatabaseAway):
+    """Another transaction was in the way; nothing was written, and the same may be tried again at once."""
 
 
 class SchemaBehind(DatabaseAway):
@@ -98,7 +105,8 @@ def away(engine: Engine) -> Iterator[None]:
         if not is_away(error):
             raise
         reason = str(error.orig) if isinstance(error, exc.DBAPIError) else "no free connection"
-        raise DatabaseAway(f"{describe(engine)} is away: {reason}") from error
+        kind = Contended if _number(error) in _AT_ONCE else DatabaseAway
+        raise kind(f"{describe(engine)} is away: {reason}") from error
 
 
 def is_away(error: BaseException) -> bool:
@@ -111,8 +119,13 @@ def is_away(error: BaseException) -> bool:
         return True
     if isinstance(error.orig, sqlite3.Error):
         return (getattr(error.orig, "sqlite_errorcode", 0) & 0xFF) in _SQLITE_NOT_NOW
-    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return number in _NOT_NOW | _REFUSED or isinstance(error, exc.InterfaceError)
+    return _number(error) in _NOT_NOW | _AT_ONCE | _REFUSED or isinstance(error, exc.InterfaceError)
+
+
+def _number(error: BaseException) -> object:
+    """Return the server's number of an error, or None."""
+    orig = error.orig if isinstance(error, exc.DBAPIError) else None
+    return orig.args[0] if orig is not None and orig.args else None
 
 
 # --- engines ------------------------------------------------------------------------------------------

@@ -20,7 +20,13 @@ from tests.faults.whole_lab import WholeLab, whole_laboratory
 from tests.faults.whole_mischief import WholeMischief
 from wire import tables
 
-PASSING = {"service": NAME, "variant": "pair", "pin": {DECODE: [1, 2, 3], READ: [1, 2, 3]}, "window": 4}
+PASSING = {
+    "service": NAME,
+    "variant": "pair",
+    "pin": {DECODE: [1, 2, 3], READ: [1, 2, 3]},
+    "replicas": {DECODE: 1, READ: 1},
+    "window": 4,
+}
 PASSING_PAUSE_S = 4.0
 EMPTY_S = 30.0  # for the spools, after the last fault
 BUSIEST = 2.0

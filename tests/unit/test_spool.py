@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from node import spool as module
 from node.spool import KEPT_ASIDE, Spool
 
 
@@ -68,6 +70,7 @@ def test_a_report_that_made_room_while_it_was_sent_may_be_removed_or_refused(tmp
     assert drain(spool) == [b"2" * 10]
 
 
+@settings(deadline=None)  # each report is synced
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(50, 120))
 def test_never_more_than_the_limit_and_always_the_newest(sizes: list[int], limit: int) -> None:
     from tempfile import TemporaryDirectory
@@ -80,3 +83,44 @@ def test_never_more_than_the_limit_and_always_the_newest(sizes: list[int], limit
         kept = drain(spool)
         assert [data[0] for data in kept] == list(range(len(sizes) - len(kept), len(sizes)))
         assert len(kept) + spool.dropped == len(sizes)
+
+
+def test_while_the_disk_takes_nothing_reports_wait_in_memory_in_their_turn(tmp_path: Path) -> None:
+    folder, away = tmp_path / "spool", tmp_path / "away"
+    spool = Spool(folder, 1000)
+    assert spool.put(b"a") is None
+    folder.rename(away)
+    assert isinstance(spool.put(b"b"), OSError)
+    assert isinstance(spool.put(b"c"), OSError)
+    assert (len(spool), spool.size, spool.dropped) == (3, 3, 0)
+    away.rename(folder)
+    assert spool.put(b"d") is None
+    assert len(list(folder.glob("*.json"))) == 4, "all are on the disk now"
+    assert drain(Spool(folder, 1000)) == [b"a", b"b", b"c", b"d"]
+
+
+def test_memory_is_bounded_and_the_oldest_there_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MEMORY_BYTES", 25)
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000)
+    folder.rename(tmp_path / "away")
+    for n in range(5):
+        spool.put(b"%d" % n * 10)
+    assert spool.dropped == 3
+    assert drain(spool) == [b"3" * 10, b"4" * 10]
+
+
+def test_a_file_that_cannot_be_removed_is_not_sent_again_and_goes_later(tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    spool = Spool(folder, 1000)
+    spool.put(b"a")
+    waiting = spool.first()
+    assert waiting is not None
+    (folder / waiting[0]).unlink()
+    (folder / waiting[0]).mkdir()  # which unlink() refuses
+    spool.remove(waiting[0])
+    assert spool.first() is None
+    (folder / waiting[0]).rmdir()
+    (folder / waiting[0]).write_bytes(b"a")
+    assert spool.put(b"b") is None
+    assert [f.read_bytes() for f in folder.glob("*.json")] == [b"b"]
