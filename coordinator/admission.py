@@ -205,10 +205,12 @@ def _broken(promise: Promise, loads: Loads, more: Cores) -> Break | None:
         return None  # it has lost a node: its promise is broken already
     own = {promise.session_id}
     usual = loads.under(without=own)
-    before = _predicted(promise, usual, usual)
     after = _predicted(promise, loads.under(without=own, more=more), usual)
     fault = missed(promise.objective, after)
-    if fault is None or missed(promise.objective, before) is not None:
+    if fault is None:
+        return None
+    before = _predicted(promise, usual, usual)
+    if missed(promise.objective, before) is not None:
         return None
     return Break(
         session_ids=(promise.session_id,),
@@ -220,8 +222,7 @@ def _broken(promise: Promise, loads: Loads, more: Cores) -> Break | None:
 
 def _predicted(promise: Promise, world: Snapshot, usual: Snapshot) -> Predicted:
     """Return what the session gets in *world*. Times measured in the *usual* world have the waiting there in them."""
-    rate = promise.objective.min_fps
-    request = Request(service="", variants=(promise.variant,), objective=promise.objective, rate=rate)
+    request = Request(service="", variants=(promise.variant,), rate=promise.objective.min_fps)
     found = predict(promise.variant, promise.placement, world, request)
     costs, before, more = model(world), model(usual), 0.0
     for handler_id in always_run(promise.variant):
