@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from coordinator.allocation.base import Predicted, TypeView
 from coordinator.rebalance import (
@@ -29,6 +30,10 @@ FAULT = "95 % of the frames take up to 300 ms, more than max_latency_ms 100"
 
 def figures(latency_ms: float, fps: float = 10.0) -> Predicted:
     return Predicted(latency_ms=latency_ms, fps=fps, accuracy=None, basis="measured")
+
+
+def late(latency_ms: float, share: float) -> Predicted:
+    return replace(figures(latency_ms), late=share)
 
 
 def broken(now: float, broken_s: float = PATIENCE_S, **changes: object) -> Situation:
@@ -206,3 +211,23 @@ def test_a_move_that_failed_is_tried_again_ever_later() -> None:
         waits.append(watch.next_look - at)
         at = watch.next_look
     assert waits == [15.0, 30.0, 60.0]
+
+
+@pytest.mark.parametrize(
+    ("now", "then", "move"),
+    [
+        (late(50, 0.08), late(60, 0.01), True),  # replicas: the mean is longer by their way
+        (late(50, 0.08), late(50, 0.07), False),
+        (late(50, 0.02), late(50, 0.01), False),  # half as many, but hardly any
+        (late(50, 0.01), late(20, 0.2), False),  # a short mean whose tail is long
+        (late(50, 0.01), late(20, 0.01), True),
+    ],
+)
+@pytest.mark.parametrize("fault", [None, FAULT])
+def test_frames_in_time_count_more_than_the_mean(
+    now: Predicted, then: Predicted, move: bool, fault: str | None
+) -> None:
+    situation = Situation(now=now, fault=fault, broken_s=PATIENCE_S, better_s=STEADY_S, fps=10)
+    verdict = judge(situation, then, 1, BOUND)
+    assert verdict.move == move
+    assert f"({then.late:.1%} of the frames late) there" in verdict.why
