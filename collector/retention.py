@@ -5,17 +5,19 @@ import threading
 import time
 from collections.abc import Iterator
 
-from sqlalchemy import Column, Engine, Table, delete, select
+from sqlalchemy import Engine, Table, and_, delete, select, true
 
 from collector import counters
 from wire.database import DatabaseAway, away
 from wire.settings import CollectorSettings
-from wire.tables import gpu_info, link_info, packet_info, proc_info, reports, sys_info
+from wire.tables import gpu_info, link_info, packet_info, proc_info, reports, session_events, sessions, sys_info
 
 BATCH_ROWS = 5000
 PERIOD_S = 600.0  # also before the first: what has just arrived late is seen for a while
 PAUSE_S = 0.1  # between batches: others write meanwhile
 HOUR_S, DAY_S = 3600.0, 86400.0
+DELETED = "deleted"  # the state of a session that nobody needs any more
+_AGES = {reports.name: "received", sessions.name: "updated"}  # of other tables: timestamp
 
 logger = logging.getLogger(__name__)
 
@@ -23,21 +25,25 @@ logger = logging.getLogger(__name__)
 def cutoffs(settings: CollectorSettings, now: float) -> list[tuple[Table, float]]:
     """Return each table with the time (s since the epoch) whose older rows may go."""
     old = now - settings.retention_days * DAY_S
-    kept = [(table, old) for table in (sys_info, gpu_info, proc_info, link_info, reports)]
+    kept = [(t, old) for t in (sys_info, gpu_info, proc_info, link_info, reports, session_events, sessions)]
     return [(packet_info, now - settings.packet_retention_hours * HOUR_S), *kept]
 
 
 def clean(engine: Engine, table: Table, before: float, *, batch_rows: int = BATCH_ROWS) -> Iterator[int]:
     """Delete the rows of *table* older than *before*; yield the number deleted after each commit.
 
-    A batch ends at the time of its last row, so rows of that one moment may make it longer.
+    Of sessions those that were deleted, and so long ago. A batch ends at the time of its last row, so rows of that one
+    moment may make it longer.
     """
-    age: Column[float] = table.c.received if table is reports else table.c.timestamp
+    age = table.c[_AGES.get(table.name, "timestamp")]
+    goes = sessions.c.state == DELETED if table is sessions else true()
     while True:
         with away(engine), engine.begin() as connection:
-            last = connection.scalar(select(age).where(age < before).order_by(age).offset(batch_rows - 1).limit(1))
+            last = connection.scalar(
+                select(age).where(goes, age < before).order_by(age).offset(batch_rows - 1).limit(1)
+            )
             condition = age < before if last is None else age <= last
-            deleted = connection.execute(delete(table).where(condition)).rowcount
+            deleted = connection.execute(delete(table).where(and_(goes, condition))).rowcount
         yield deleted
         if last is None:
             return

@@ -43,7 +43,7 @@ def test_packets_leave_before_the_rest() -> None:
     found = {t.name: before for t, before in cutoffs(CollectorSettings(), 1e9)}
     assert found["packet_info"] == 1e9 - 24 * 3600
     assert found["sys_info"] == found["reports"] == 1e9 - 30 * 86400
-    assert set(found) == {*rows.COLUMNS, "reports"}
+    assert set(found) == {*rows.COLUMNS, "reports", "session_events", "sessions"}
 
 
 def test_an_address_names_a_node() -> None:
