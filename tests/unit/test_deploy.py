@@ -14,6 +14,7 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
+from coordinator.counters import DECISION
 from coordinator.figures import Figures
 from tests.unit.test_figures import ROWS
 from tests.unit.test_node_figures import busy_node, figures_of
@@ -33,8 +34,8 @@ def known_metrics() -> set[str]:
     registry = CollectorRegistry()
     registry.register(Figures(lambda: ROWS, lambda: True))
     registry.register(figures_of(busy_node()))
-    for module in ("coordinator.counters", "collector.counters"):
-        import_module(module)  # they register what they count
+    import_module("collector.counters")  # registers what it counts
+    DECISION.labels("layered_dp")
     metrics.observe("GET", "/", 200, 0.1)
     return set(NAME.findall(generate_latest(registry).decode() + metrics.text().decode()))
 
