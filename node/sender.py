@@ -43,7 +43,7 @@ class Sender:
     @property
     def dropped(self) -> int:
         """Reports dropped: no room in the spool, or no folder for it."""
-        return self._lost + (self._spool.dropped if self._spool else 0)
+        return self._lost + (0 if self._spool is None else self._spool.dropped)
 
     def waiting(self) -> tuple[int, int]:
         """Return how many reports wait on disk, and their bytes."""

@@ -80,8 +80,11 @@ def reports(
                 yield f"G5: {len(lost)} of {len(report[table])} rows of {table} of report {key} are missing: {lost[0]}"
 
 
-def gaps(noted: Noted, waiting: int, lost: Mapping[int, int]) -> Iterator[str]:
-    """Report ids of a boot have no gap but for those that the node says it lost; waiting: files in the spools."""
+def gaps(noted: Noted, waiting: int, lost: Mapping[int, int], faults: Sequence[Fault] = ()) -> Iterator[str]:
+    """Report ids of a boot have no gap but for those that the node says it lost; waiting: files in the spools.
+
+    What waited in memory because the disk took nothing is lost without a word when the node is killed then.
+    """
     if waiting:
         yield f"G8: {waiting} reports still wait in a spool"
     found: dict[tuple[int, str], set[int]] = defaultdict(set)
@@ -91,6 +94,8 @@ def gaps(noted: Noted, waiting: int, lost: Mapping[int, int]) -> Iterator[str]:
     for (node_id, _), ids in found.items():
         missing[node_id] += max(ids) - len(ids)
     for node_id, count in missing.items():
+        if {Part.SPOOL, Part.NODE} <= {f.part for f in faults if f.node_id == node_id}:
+            continue
         if count > lost.get(node_id, 0):
             yield f"G8: {count} reports of node {node_id} are missing, it says that it lost {lost.get(node_id, 0)}"
 

@@ -1,6 +1,7 @@
 """One run of the whole system: sessions, clients, faults of every kind; then what the checkers say of G1 to G8."""
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from sqlalchemy import select
 from tests.e2e.live_session import wait_for
 from tests.faults import tape, whole_checker
 from tests.faults.mischief import Done
-from tests.faults.plans import DECODE, READ, Part, Plan, What
+from tests.faults.plans import DECODE, READ, Fault, Part, Plan, What
 from tests.faults.run import Damage, Outcome, Traffic, through
 from tests.faults.services import NAME
 from tests.faults.watching import Churn, Look, Watcher, ask, read
@@ -30,6 +31,7 @@ PASSING = {
 PASSING_PAUSE_S = 4.0
 EMPTY_S = 30.0  # for the spools, after the last fault
 BUSIEST = 2.0
+DROPPED = re.compile(r"dropped since the start: (\d+)")  # in a node's log
 JUMP = 1_000_000  # of numbers, when an entry is lost
 
 
@@ -61,7 +63,7 @@ def run_whole(plan: Plan, keep: Path | None = None) -> Outcome:
         outcome.violations += _sessions(lab, churn)
         for one in traffic:
             one.session.close()
-        outcome.violations += _reports(lab, outcome)
+        outcome.violations += _reports(lab, outcome, [done.fault for done in mischief.done])
         outcome.violations += lab.end()
         outcome.skipped = mischief.skipped
         outcome.figures |= {"sessions made": len(churn.seen.made), "refused": churn.seen.refused, "busy": busy()}
@@ -116,7 +118,7 @@ def _sessions(lab: WholeLab, churn: Churn) -> Iterator[str]:
     churn.clean()
 
 
-def _reports(lab: WholeLab, outcome: Outcome) -> Iterator[str]:
+def _reports(lab: WholeLab, outcome: Outcome, faults: list[Fault]) -> Iterator[str]:
     """Stop the nodes, then compare what the collector acknowledged with the tables (G5), and the spools (G8)."""
     try:
         wait_for(lambda: len(_waiting(lab)) < 3, "the spools to be empty", lambda: _waiting(lab), EMPTY_S)
@@ -127,7 +129,7 @@ def _reports(lab: WholeLab, outcome: Outcome) -> Iterator[str]:
     noted, rows = _tables(lab)
     outcome.figures |= {"reports acknowledged": len(acknowledged), "reports noted": len(noted)}
     yield from whole_checker.reports(acknowledged, noted, rows)
-    yield from whole_checker.gaps(noted, len(_waiting(lab)), {n: _lost(lab, n) for n in lab.node_ids})
+    yield from whole_checker.gaps(noted, len(_waiting(lab)), {n: _lost(lab, n) for n in lab.node_ids}, faults)
 
 
 def _waiting(lab: WholeLab) -> list[str]:
@@ -135,8 +137,9 @@ def _waiting(lab: WholeLab) -> list[str]:
 
 
 def _lost(lab: WholeLab, node_id: int) -> int:
-    """Return how many reports a node says that its disk did not take."""
-    return sum(log.read_text().count(" is lost: ") for log in lab.folder.glob(f"node-{node_id}-*.log"))
+    """Return how many reports or rows a node says that it dropped, in all its lives."""
+    logs = [log.read_text() for log in lab.folder.glob(f"node-{node_id}-*.log")]
+    return sum(max(map(int, DROPPED.findall(text)), default=0) for text in logs)
 
 
 def _tables(lab: WholeLab) -> tuple[list[tuple[int, str, int]], dict[str, set[tuple[Any, ...]]]]:

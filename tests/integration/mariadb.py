@@ -21,14 +21,15 @@ USER, PASSWORD = "faceservice", "only-for-tests"
 class MariaDB:
     """A server in a folder. kill() is `kill -9`; start() brings it back with its data."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *options: str) -> None:
+        """options: more of the server's own."""
+        self.folder, self._options = folder, options
         self.socket = folder / "s"
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._schemas = 0
         _run("mariadb-install-db", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", *_as_user())  # fmt: skip
+             "--skip-test-db", *_as_user(), *options)  # fmt: skip
         self.start()
 
     def start(self) -> None:
@@ -38,7 +39,7 @@ class MariaDB:
             [
                 _program("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
                 f"--port={self.port}", "--bind-address=127.0.0.1", f"--pid-file={self.folder / 'pid'}",
-                "--innodb-buffer-pool-size=32M", "--skip-log-bin", *_as_user(),
+                "--innodb-buffer-pool-size=32M", "--skip-log-bin", *_as_user(), *self._options,
             ],
             stdout=log,
             stderr=log,
@@ -63,6 +64,13 @@ class MariaDB:
         with connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
+
+    def ask(self, statement: str) -> list[tuple[object, ...]]:
+        """Return the rows of a query, asked as the server's root."""
+        connection = pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            return list(cursor.fetchall())
 
     def new_schema(self) -> str:
         """Return a fresh, empty schema that USER alone may touch."""
