@@ -30,11 +30,11 @@ def runs(path: Path, results: Sequence[Result]) -> None:
 
 
 def comparison(path: Path, rows: Mapping[str, Mapping[str, Interval]], title: str, *, percent: bool) -> None:
-    """Write a panel for each scenario, a bar with its confidence interval for each algorithm. rows: scenario -> ..."""
+    """Write a panel for each scenario: a bar, its mean and its interval for each algorithm. rows: scenario -> ..."""
     columns = 4
     lines = -(-len(rows) // columns)
     figure, axes = plt.subplots(
-        lines, columns, figsize=(3.6 * columns, 3.0 * lines), layout="constrained", squeeze=False
+        lines, columns, figsize=(3.6 * columns, 2.7 * lines), layout="constrained", squeeze=False
     )
     for axis in axes.flat[len(rows) :]:
         axis.set_visible(False)
@@ -43,9 +43,12 @@ def comparison(path: Path, rows: Mapping[str, Mapping[str, Interval]], title: st
         means = [scale * m for m, _, _ in found.values()]
         errors = [[scale * (m - a) for m, a, _ in found.values()], [scale * (b - m) for m, _, b in found.values()]]
         colours = ["#c44e52" if name == "layered_dp" else "#4878a8" for name in found]
-        axis.bar(list(found), means, yerr=errors, color=colours, capsize=2)
+        bars = axis.barh(list(found), means, xerr=errors, color=colours, error_kw={"elinewidth": 1, "capsize": 2})
+        axis.bar_label(bars, [f"{m:.3g}" for m in means], padding=4, fontsize=8)
         axis.set_title(scenario, fontsize=10)
-        axis.tick_params(axis="x", rotation=70, labelsize=8)
+        axis.invert_yaxis()  # as in the tables, the first on top
+        axis.margins(x=0.18)
+        axis.tick_params(labelsize=8)
     figure.suptitle(title)
     figure.savefig(path, dpi=80)
     plt.close(figure)
