@@ -66,7 +66,7 @@ def soft(request: Request) -> Request:
     objective = (
         Objective(minimize=Minimize.LATENCY) if bound.min_fps is None else Objective(maximize=Maximize.THROUGHPUT)
     )
-    return replace(request, objective=objective)
+    return replace(request, objective=objective, judged_ms=request.within_ms)
 
 
 def _harmless(choose: Decide, request: Request, world: Snapshot, others: Sequence[Promise], priority: int) -> Decision:

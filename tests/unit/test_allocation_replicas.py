@@ -8,6 +8,7 @@ from coordinator.allocation.base import Decision, LinkView, NodeView, Request, S
 from coordinator.allocation.cost import evaluator
 from coordinator.allocation.decide import decide
 from coordinator.allocation.tail import Tail
+from coordinator.elsewhere import soft
 from tests.unit.test_allocation_algorithms import PORTS, node
 from wire.graph import Topology
 from wire.messages import Graph, HandlerSpec, Link, Minimize, Objective
@@ -122,3 +123,9 @@ def test_the_share_of_late_frames_grows_with_the_rate_and_falls_with_time_and_re
     assert late(5, 1, (0,)) == pytest.approx(1)
     assert late(200, 250, (0, 1)) > 0.95  # twelve cores' work for two processes
     assert late(0.01, 5000, (0,)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_session_that_only_comes_near_its_bounds_keeps_its_replicas() -> None:
+    near = soft(asked())
+    assert near.objective.max_latency_ms is None
+    assert len(placed(near, world()).placement.nodes[SLOW]) > 1
