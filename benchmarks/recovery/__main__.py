@@ -3,10 +3,11 @@
     python3 -m benchmarks.recovery [--quick] [--runs 5] [--json run/recovery.json] [ROW ...]
 
 Rows: kill, kill_entry (a node's process group, kill -9), drain, drain_entry, slow (a node's processes stopped half of
-the time), restart (the coordinator), leader (two coordinators on a private MariaDB; needs mariadb-server). Every row
-says its worst of all runs, and beneath it all of them with their median. The first run of `slow` is watched for five
-minutes: does the session move back and forth? All rows with --runs 3 take about 15 minutes on a quiet machine. Two
-cores or more: `cpus` gives the nodes' handlers a core each.
+the time), restart (the coordinator), leader (two coordinators on a private MariaDB; needs mariadb-server), handler,
+gateway (their process, kill -9), collector, database (killed, there again 2 s later). Every row says its worst of all
+runs, and beneath it all of them with their median. The first run of `slow` is watched for five minutes: does the
+session move back and forth? All rows with --runs 3 take about 15 minutes on a quiet machine. Two cores or more: `cpus`
+gives the nodes' handlers a core each.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.common import ROOT, Outcome, Say
-from benchmarks.recovery import control, rows, slow
+from benchmarks.recovery import control, parts, rows, slow
 from benchmarks.recovery.world import World, world
 from benchmarks.suite import machine, table, write
 
@@ -70,6 +71,10 @@ ROWS: dict[str, Measure] = {
     "slow": lambda wishes: slow.slow(world, wishes.runs, wishes.watch_s, say),
     "restart": alone(control.restart),
     "leader": two_coordinators,
+    "handler": alone(parts.handler),
+    "gateway": alone(parts.gateway),
+    "collector": alone(parts.collector),
+    "database": lambda wishes: parts.database(wishes.runs, say),
 }
 
 

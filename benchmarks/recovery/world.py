@@ -110,6 +110,10 @@ class World:
         daemon = self._running[name] = Daemons(ROOT, config, {"FACESERVICE_SECURITY_TOKEN": ""}, log)
         daemon.wait_ready(1)
 
+    def told(self, name: str) -> str:
+        """Return the log of a daemon that runs."""
+        return self._running[name].log.read_text(encoding="utf-8", errors="replace")
+
     def kill(self, name: str) -> float:
         """kill -9 the whole process group; return when (monotonic, s)."""
         pid = self._running.pop(name).pid
