@@ -1,6 +1,6 @@
 """Replicas for handlers whose queue would make frames late: one after the other, while each brings enough."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,8 @@ from wire.messages import Minimize
 GOOD = 0.002  # share of late frames for which nothing is done
 LEAST = 0.002  # by so much a replica must lower it
 ELSEWHERE = 0.02  # by so much another node must lower it: the mean is longer there
-REPLICAS, TRIED = 4, 2  # of a handler at most; nodes that a new one tries
+REPLICAS = 4  # of a handler at most
+HANDLERS, TRIED = 2, 2  # that may get the next replica; nodes that it tries
 ROOM = 4.0  # a replica takes at most this part of the memory that is free on its node: newcomers need some too
 LINE = 0.05  # of a line between two nodes so much at most, each way: others use it too, and pictures are large
 STAYS = 0.8  # where a replica runs already counts as so much nearer
@@ -40,7 +41,7 @@ def wanted(request: Request) -> bool:
 def replicated(paths: Paths, nodes: Chosen) -> Replicated:
     """Return *nodes* with replicas of stateless handlers that nobody pinned or counted. No bound is broken by one.
 
-    O(replicas x handlers x nodes tried), for each the cost of one evaluation.
+    At most four placements are looked at for each.
     """
     search = paths.search
     limit = search.request.within_ms
@@ -51,7 +52,8 @@ def replicated(paths: Paths, nodes: Chosen) -> Replicated:
     if share > GOOD:
         share, nodes = _begun(paths, tail, share, nodes)
     while share > GOOD:
-        found = [(tail.late(more, search.entry(more)), i, more) for i, more in enumerate(_more(paths, nodes))]
+        slowest = [h for h in tail.slowest(nodes, search.entry(nodes)) if _may(search, nodes, h)][:HANDLERS]
+        found = [(tail.late(more, search.entry(more)), i, more) for i, more in enumerate(_more(paths, nodes, slowest))]
         if not found or min(found)[0] > share - LEAST:
             break
         share, _, nodes = min(found)
@@ -68,16 +70,15 @@ def _begun(paths: Paths, tail: Tail, share: float, nodes: Chosen) -> tuple[float
     return (least, best) if least < share - ELSEWHERE else (share, nodes)
 
 
-def _more(paths: Paths, nodes: Chosen) -> Iterator[Chosen]:
-    """Yield the placements with one replica more that break no more bounds than *nodes* does."""
+def _more(paths: Paths, nodes: Chosen, handlers: Sequence[int]) -> Iterator[Chosen]:
+    """Yield the placements with one replica more of *handlers* that break no more bounds than *nodes* does."""
     search = paths.search
     allowed = search.rank(nodes)[:2]
-    for handler in search.path:
-        if _may(search, nodes, handler):
-            for node in _nodes(paths, nodes, handler):
-                more = {**nodes, handler: (*nodes[handler], node)}
-                if search.rank(more)[:2] <= allowed and _line_share(search, more, handler) <= LINE:
-                    yield more
+    for handler in handlers:
+        for node in _nodes(paths, nodes, handler):
+            more = {**nodes, handler: (*nodes[handler], node)}
+            if search.rank(more)[:2] <= allowed and _line_share(search, more, handler) <= LINE:
+                yield more
 
 
 def _may(search: Search, nodes: Chosen, handler: int) -> bool:

@@ -29,6 +29,15 @@ class Tail:
 
     def late(self, nodes: Assignment, entry: int) -> float:
         """Return the share of late frames, 0-1. entry: index of the node whose gateway takes the frames."""
+        return float(WEIGHTS @ (1 - np.prod(1 - self._waits(nodes, entry), axis=0)))
+
+    def slowest(self, nodes: Assignment, entry: int) -> list[int]:
+        """Return the handlers that every frame passes, those first before which most frames wait for too long."""
+        shares = self._waits(nodes, entry) @ WEIGHTS
+        return [self._costs.needed[i] for i in np.argsort(-shares, kind="stable")]
+
+    def _waits(self, nodes: Assignment, entry: int) -> Floats:
+        """Return the share of frames that wait for too long before each handler (handlers, factors)."""
         costs, load = self._costs, self._costs.load(nodes)
         outcome = costs.evaluate(nodes, entry).latency
         busy, services = outcome.compute + outcome.wait, []
@@ -41,8 +50,7 @@ class Tail:
             services.append(service)
         replicas = np.array([len(nodes[h]) for h in costs.needed], float)
         slack = self._limit - outcome.transfer - LOADS * max(0.0, busy)
-        waits = _waits_longer(slack, np.outer(services, LOADS), costs.rate or 0.0, replicas[:, None])
-        return float(WEIGHTS @ (1 - np.prod(1 - waits, axis=0)))
+        return _waits_longer(slack, np.outer(services, LOADS), costs.rate or 0.0, replicas[:, None])
 
     def _queue(self, handler: int, nodes: Assignment) -> float:
         """Return the mean wait in the handler's queue, ms, as the evaluator has it."""
