@@ -127,3 +127,20 @@ def test_a_hanging_algorithm_holds_up_nobody_else(daemon: Daemon, node: PlayedNo
         assert post(daemon, "/sessions?dry_run=1", {"service": "face_detection"}).status_code == 200
         answers += 1
     assert answers >= 2, f"{answers} answers in {time.monotonic() - begun:.1f} s"
+
+
+def test_a_session_that_says_its_rate_gets_replicas_where_frames_would_be_late(
+    daemon: Daemon, node: PlayedNode
+) -> None:
+    """The default by itself: nobody asked for replicas. Without a rate nothing is known of queues."""
+    other = PlayedNode(daemon.url, 2).live()
+    try:
+        bounds = {"max_latency_ms": 3.5 * HAAR["profile"]["ms"], "min_fps": round(500 / HAAR["profile"]["ms"], 3)}
+        rated = post(daemon, "/sessions?dry_run=1", session_wish(objective=bounds)).json()
+        unrated = post(daemon, "/sessions?dry_run=1", session_wish(objective={})).json()
+    finally:
+        other.die()
+    assert sorted(rated["placement"]["1"]) == [1, 2], rated
+    assert len(unrated["placement"]["1"]) == 1
+    (why,) = [e["why"] for e in rated["explanation"] if e["handler_id"] == 1]
+    assert "2 replicas" in why and "of the frames later than" in why
