@@ -94,7 +94,7 @@ class Placer:
         epoch = session.epoch + 1
         plan = self._carried(session, plan, "entry_lost")
         moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
-        failures = self._prepare_entry_last(moved)
+        failures = self._prepare_all(session, moved)
         if failures:
             raise MoveFailed(failures)
         if session.state is not State.INITIALIZED:
@@ -138,7 +138,7 @@ class Placer:
         except (DatabaseAway, StaleEpoch):
             self._free(draft, new)
             raise
-        if failures := self._prepare_entry_last(moved):
+        if failures := self._prepare_all(session, moved):
             self._undo(moved, session, new)
             raise MoveFailed(failures)
         return self._arrived(session, moved, why)
@@ -182,14 +182,14 @@ class Placer:
         self._free(session, session.plan.used() - moved.plan.used())
         return moved
 
-    def _prepare_entry_last(self, moved: SessionRecord) -> dict[int, Failure]:
-        """Bring all nodes to their plans, the entry's last: what it sends by the new plan meets nobody who goes by the
-        old one.
+    def _prepare_all(self, session: SessionRecord, moved: SessionRecord) -> dict[int, Failure]:
+        """Bring all nodes to their plans; where the graph is another, the entry's last: what it sends by the new one
+        meets nobody who goes by the old one.
         """
-        entry = moved.plan.entry_node
-        return self._parts.peers.prepare(moved, moved.plan.used() - {entry}) or self._parts.peers.prepare(
-            moved, [entry]
-        )
+        peers, entry = self._parts.peers, moved.plan.entry_node
+        if session.plan.graph == moved.plan.graph:
+            return peers.prepare(moved)
+        return peers.prepare(moved, moved.plan.used() - {entry}) or peers.prepare(moved, [entry])
 
     def _tell(self, session: SessionRecord, moved: SessionRecord, why: str) -> None:
         """Note in the history what is where now, and as which variant where that is another."""

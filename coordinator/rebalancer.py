@@ -178,9 +178,10 @@ class Rebalancer:
             moved_s_ago=self._ago(session.session_id),
         )
         choose = partial(self._one, algorithm, here)
-        asked = Alternatives(own=request, otherwise=self._otherwise(session, request.seed))
+        broken = fault is not None
+        asked = Alternatives(own=request, otherwise=self._otherwise(session, request.seed) if broken else None)
         try:
-            decision = better(choose, asked, world, others, priority, broken_at=None if fault is None else here)
+            decision = better(choose, asked, world, others, priority, broken_at=here if broken else None)
         except Unplaceable as error:
             return Verdict(move=False, why=f"{fault or 'it stays'}; no other place: {error.detail}"), None
         plan = self._decider.plan(decision, algorithm)
