@@ -28,21 +28,23 @@ Pid = Callable[[], int | None]
 def handler(world: World, runs: int, say: Say) -> Outcome:
     """Kill the process of the detector, again and again."""
     with _traffic(world) as (seen, session_id):
-        node_id = place_of(world, session_id)
-        pid = _handler_pid(world, session_id, node_id)
-        return _killed("a handler", seen, runs, pid, HANDLER_S, say)
+        pid = _handler_pid(world, session_id, place_of(world, session_id))
+        found = _killed("a handler", seen, runs, pid, say)
+    return _back("a handler", seen, found, HANDLER_S)
 
 
 def gateway(world: World, runs: int, say: Say) -> Outcome:
     """Kill the gateway of the node where the frames come in, again and again."""
     with _traffic(world) as (seen, _):
-        return _killed("the entry's gateway", seen, runs, lambda: _gateway_pid(world, 1), GATEWAY_S, say)
+        found = _killed("the entry's gateway", seen, runs, lambda: _gateway_pid(world, 1), say)
+    return _back("the entry's gateway", seen, found, GATEWAY_S)
 
 
 def collector(world: World, runs: int, say: Say) -> Outcome:
     """Kill the collector under traffic and start it again AWAY_S later."""
     with _traffic(world) as (seen, _):
-        return _unnoticed("the collector", seen, runs, _restarter(world, "collector"), say)
+        found = _away("the collector", seen, runs, _restarter(world, "collector"), say)
+    return _unnoticed("the collector", seen, found)
 
 
 def database(runs: int, say: Say) -> Outcome:
@@ -59,9 +61,10 @@ def database(runs: int, say: Say) -> Outcome:
 
         try:
             with world(database=mysql_settings(server, server.new_schema())) as made, _traffic(made) as (seen, _):
-                return _unnoticed("the database", seen, runs, restart, say)
+                found = _away("the database", seen, runs, restart, say)
         finally:
             server.stop()
+    return _unnoticed("the database", seen, found)
 
 
 @contextmanager
@@ -74,7 +77,7 @@ def _traffic(world: World) -> Iterator[tuple[Traffic, int]]:
         yield seen, made.session_id
 
 
-def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, limits: tuple[float, float], say: Say) -> Outcome:
+def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, say: Say) -> list[dict[str, float]]:
     """Kill the process that *pid_of* names; measure until there is another, and until the next frame's result."""
     found = []
     for _ in range(runs):
@@ -88,6 +91,10 @@ def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, limits: tuple[floa
         result = min(a.at for a in seen.between(at) if a.result.ok)
         found.append({"back_s": back - at, "next_s": result - at})
         say(f"{what} runs again after {back - at:.2f} s, next result after {result - at:.2f} s")
+    return found
+
+
+def _back(what: str, seen: Traffic, found: list[dict[str, float]], limits: tuple[float, float]) -> Outcome:
     times = Times(found)
     return _outcome(f"kill -9 of {what}", seen, found, [
         Row(f"kill -9 of {what}: next result, median", times.median("next_s"), "s", at_most=limits[0],
@@ -96,7 +103,7 @@ def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, limits: tuple[floa
     ])  # fmt: skip
 
 
-def _unnoticed(what: str, seen: Traffic, runs: int, restart: Callable[[], None], say: Say) -> Outcome:
+def _away(what: str, seen: Traffic, runs: int, restart: Callable[[], None], say: Say) -> list[dict[str, float]]:
     """Take something away for a while; measure by how much the slowest frame was later than usual, with and without."""
     found = []
     for _ in range(runs):
@@ -107,6 +114,10 @@ def _unnoticed(what: str, seen: Traffic, runs: int, restart: Callable[[], None],
         warm(seen, len(seen.answers))
         found.append({"late_s": seen.worst_delay_s(at), "calm_s": seen.worst_delay_s(calm, at)})
         say(f"{what} away: worst delay of a frame {found[-1]['late_s']:.2f} s; without {found[-1]['calm_s']:.2f} s")
+    return found
+
+
+def _unnoticed(what: str, seen: Traffic, found: list[dict[str, float]]) -> Outcome:
     times = Times(found)
     return _outcome(f"{what} killed and restarted", seen, found, [
         times.row(f"{what} killed and restarted: worst delay of a frame", "late_s", LATE_S),
@@ -116,6 +127,7 @@ def _unnoticed(what: str, seen: Traffic, runs: int, restart: Callable[[], None],
 
 
 def _outcome(what: str, seen: Traffic, found: list[dict[str, float]], rows: list[Row]) -> Outcome:
+    """Return the rows with the one about lost frames; the traffic has come to its end."""
     missing = f"{what}: frames of a lossless session without a result"
     lost = Row(missing, seen.lost, "", at_most=0, note=f"of {seen.sent}")
     figures: dict[str, Any] = {"runs": found, "sent": seen.sent, "lost": seen.lost}
