@@ -4,6 +4,7 @@ Asking is in `examine`; what an answer means is in the functions above it, which
 """
 
 import socket
+import ssl
 import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -23,6 +24,7 @@ CONNECT_S = 2.0
 CLOCK_MS = 1000.0  # beyond that, times of different nodes mislead a reader
 LOW_SHM_MIB, LOW_DISK_MIB, LOW_MEMORY = 128, 512, 95.0  # MiB, MiB, % in use
 SLOW_MS = 500.0
+EXPIRY_DAYS = 30.0
 
 
 class Level(StrEnum):
@@ -91,6 +93,12 @@ def _room(what: str, load: Document) -> Iterator[Finding]:
         yield look(what, f"{memory:.0f} % of its memory are in use", "drain it, or stop a session")
 
 
+def of_certificate(what: str, days: float) -> Iterator[Finding]:
+    """Judge a certificate that ends in *days* days."""
+    if days < EXPIRY_DAYS:
+        yield look(what, f"its certificate ends in {days:.0f} days", "renew it, and send the daemon SIGHUP")
+
+
 def summary(findings: Iterable[Finding]) -> str:
     """Return the last line."""
     levels = [f.level for f in findings]
@@ -118,10 +126,12 @@ def examine(coordinator: Coordinator, collector: str | None, credential: Credent
         yield ok("coordinator", f"version {details.get('version')}, database {details.get('database')}, {ms:.0f} ms")
     if ms > SLOW_MS:
         yield look("coordinator", f"took {ms:.0f} ms to answer", "look at its CPU and at the database")
+    yield from _certificate("coordinator", coordinator.url, credential)
     yield from _nodes(coordinator, details.get("version"), credential)
     yield from _services(coordinator)
     if collector is not None:
         yield _collector(collector, credential)
+        yield from _certificate("collector", collector, credential)
 
 
 def _nodes(coordinator: Coordinator, version: str | None, credential: Credential) -> Iterator[Finding]:
@@ -149,6 +159,26 @@ def _reach(node: Document, credential: Credential) -> Iterator[Finding]:
         yield fault(
             what, f"frames cannot be sent to {node.get('data_url')} from here: {error.strerror or error}", advice
         )
+        return
+    yield from _certificate(what, str(node.get("data_url")), credential)
+
+
+def _certificate(what: str, url: str, credential: Credential) -> Iterator[Finding]:
+    """Look at the certificate that is shown at *url*, if it is https."""
+    parts = urlsplit(url)
+    if parts.scheme != "https":
+        return
+    address, context = (parts.hostname or "", parts.port or 443), credential.context()
+    try:
+        with (
+            socket.create_connection(address, CONNECT_S) as sock,
+            context.wrap_socket(sock, server_hostname=address[0]) as secured,
+        ):
+            shown = secured.getpeercert() or {}
+    except OSError as error:
+        yield fault(what, f"{url}: {error}", "it must come from the authority of --ca, and be for this name")
+        return
+    yield from of_certificate(what, (ssl.cert_time_to_seconds(str(shown["notAfter"])) - time.time()) / 86400)
 
 
 def _services(coordinator: Coordinator) -> Iterator[Finding]:

@@ -92,6 +92,7 @@ class Coordinator:
             max_body_bytes=MAX_BODY_BYTES,
             logged_in=lambda: dashboard.logged_in(guard),
         )
+        app.before_request(lambda: views.must_own(sessions))
         app.register_blueprint(dashboard.make(self._feed, guard))
         app.register_blueprint(views.make(self._parts, sessions, Nodes(self._parts)))
         app.register_blueprint(frame_views.make(sessions, FrameStore(self._engine)))

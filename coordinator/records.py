@@ -70,6 +70,12 @@ class Planned(Struct, frozen=True, kw_only=True):
         return {n for nodes in self.placement.values() for n in nodes} | {self.entry_node}
 
 
+class Asked(SessionRequest, frozen=True, kw_only=True):
+    """What was asked for, and by whom: column `request`."""
+
+    owner: str | None = None  # the name of the client's token; None: an operator's, or of no one in particular
+
+
 class SessionRecord(Struct, frozen=True, kw_only=True):
     """A row of `sessions`."""
 
@@ -85,6 +91,11 @@ class SessionRecord(Struct, frozen=True, kw_only=True):
     created: float  # s since the epoch
     updated: float
     reason: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """The name of the client's token that made it; clients see their own sessions alone."""
+        return self.request.owner if isinstance(self.request, Asked) else None
 
 
 class NodeRecord(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,8 @@ import logging
 import secrets
 import time
 
+import msgspec
+
 from coordinator import counters, present, repair
 from coordinator.accounts import carried
 from coordinator.admission import Break, Refused
@@ -13,7 +15,7 @@ from coordinator.deciding import Decider, Offer
 from coordinator.peers import Failure, away, reasons
 from coordinator.placing import MoveFailed, Parts, Placer, new_key
 from coordinator.problems import UnknownSession, WrongState, known, unplaceable, unprepared
-from coordinator.records import EventRecord, Planned, SessionRecord, replace
+from coordinator.records import Asked, EventRecord, Planned, SessionRecord, replace
 from coordinator.requests import Reallocation
 from coordinator.sessions import PLACED, Event, State, transition
 from coordinator.snapshot import placement
@@ -58,12 +60,16 @@ class Sessions:
             raise UnknownSession(f"there is no session {session_id}")
         return found
 
-    def page(self, after: int, limit: int) -> list[SessionRecord]:
-        """Return the sessions that are not deleted, by id; without the database those that nodes hold."""
+    def page(self, after: int, limit: int, owner: str | None = None) -> list[SessionRecord]:
+        """Return the sessions that are not deleted, by id; without the database those that nodes hold.
+
+        owner: those that this client's token has made alone.
+        """
         try:
-            return self._parts.store.sessions([s for s in State if s is not State.DELETED], after, limit)
+            return self._parts.store.sessions([s for s in State if s is not State.DELETED], after, limit, owner)
         except DatabaseAway:
-            return [s for s in self._parts.held.all() if s.session_id > after][:limit]
+            held = [s for s in self._parts.held.all() if s.session_id > after and owner in (None, s.owner)]
+            return held[:limit]
 
     def events(self, session_id: int, after: int, limit: int) -> list[EventRecord]:
         """Return the session's history. Raises UnknownSession."""
@@ -81,8 +87,13 @@ class Sessions:
         head: Json = {"service": request.service, "variant": variant, "dry_run": True}
         return head | present.planned(offer.plan, variant) | {"would_break": offer.admitted.displaced}
 
-    def create(self, asked: SessionRequest) -> SessionRecord:
-        """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable."""
+    def create(self, asked: SessionRequest, owner: str | None = None) -> SessionRecord:
+        """Place, prepare and (unless told not to) start a session. Raises Unprocessable, Unplaceable, Unavailable.
+
+        owner: the client's token that asks; None: an operator, or there are no clients' tokens.
+        """
+        if owner is not None:
+            asked = Asked(**msgspec.structs.asdict(asked), owner=owner)
         request, algorithm = self._request(asked), self._algorithm(asked.algorithm)
         record, displaced = self._enter(asked, request, algorithm)
         with self._parts.locks.hold(record.session_id):

@@ -4,6 +4,7 @@ A placement is written only over the epoch it was made from, so of two writers o
 """
 
 import time
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ import sqlalchemy
 from sqlalchemy import Engine, bindparam, insert, select, update
 
 from coordinator.history import History
-from coordinator.records import Cordon, EventRecord, NodeRecord, Planned, SessionRecord
+from coordinator.records import Asked, Cordon, EventRecord, NodeRecord, Planned, SessionRecord
 from coordinator.sessions import State
 from coordinator.snapshot import Sampled
 from wire import tables
@@ -67,12 +68,15 @@ class Store:
             row = connection.execute(select(sessions).where(sessions.c.session_id == session_id)).one_or_none()
         return None if row is None else _session(row)
 
-    def sessions(self, states: list[State], after: int = 0, limit: int | None = None) -> list[SessionRecord]:
-        """Return the sessions in *states* with an id above *after*, by id."""
+    def sessions(
+        self, states: list[State], after: int = 0, limit: int | None = None, owner: str | None = None
+    ) -> list[SessionRecord]:
+        """Return the sessions in *states* with an id above *after*, by id; those of *owner* alone, if one is named."""
         query = select(sessions).where(sessions.c.session_id > after, sessions.c.state.in_(states))
-        query = query.order_by(sessions.c.session_id).limit(limit)
+        query = query.order_by(sessions.c.session_id).limit(None if owner else limit)
         with away(self._engine), self._engine.connect() as connection:
-            return [_session(row) for row in connection.execute(query)]
+            found = map(_session, connection.execute(query))
+            return list(islice((s for s in found if owner in (None, s.owner)), limit))
 
     def write_session(self, session: SessionRecord, was: SessionRecord) -> None:
         """Write *session* over *was*. Raises StaleEpoch when the row is no longer at that epoch and state."""
@@ -181,10 +185,18 @@ def _session_row(session: SessionRecord) -> dict[str, Any]:
 def _session(row: Any) -> SessionRecord:
     columns = row._asdict() | {
         "state": State(row.state),
-        "request": msgspec.json.decode(row.request, type=SessionRequest),
+        "request": _request(row.request),
         "plan": msgspec.json.decode(row.plan, type=Planned),
     }
     return SessionRecord(**columns)
+
+
+def _request(text: str) -> SessionRequest:
+    """Return what was asked; by whom too, where a client's token asked."""
+    asked = msgspec.json.decode(text, type=Asked)
+    if asked.owner is not None:
+        return asked
+    return SessionRequest(**{name: getattr(asked, name) for name in SessionRequest.__struct_fields__})
 
 
 def _node_row(record: NodeRecord) -> dict[str, Any]:

@@ -7,14 +7,26 @@ from coordinator import present
 from coordinator.node_service import Nodes
 from coordinator.paging import QUERY, window
 from coordinator.placing import Parts
+from coordinator.problems import UnknownSession
 from coordinator.records import Cordon
 from coordinator.requests import Reallocation
 from coordinator.service import Sessions
 from wire.messages import Heartbeat, HeartbeatAnswer, SessionRequest
 from wire.openapi import bodies
-from wire.web import decode, encode, speaks_for
+from wire.web import decode, encode, identity, speaks_for
 
 DRY_RUN = {"dry_run": {"type": "string", "enum": ["0", "1", "false", "true"], "default": "0"}}
+
+
+def must_own(sessions: Sessions) -> None:
+    """Return when the current request's sender may know of the session that it names. Raises UnknownSession.
+
+    A client that guesses the number of another's session learns nothing, not even that there is one.
+    """
+    session_id = (request.view_args or {}).get("session_id")
+    owner = None if session_id is None else identity().owner
+    if session_id is not None and owner is not None and sessions.get(session_id).owner != owner:
+        raise UnknownSession(f"there is no session {session_id}")
 
 
 def make(parts: Parts, sessions: Sessions, nodes: Nodes) -> Blueprint:
@@ -98,7 +110,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
         asked = decode(SessionRequest, request.get_data())
         if request.args.get("dry_run", "0") not in ("0", "false", ""):
             return encode(sessions.dry_run(asked))
-        record = sessions.create(asked)
+        record = sessions.create(asked, identity().owner)
         return encode(sessions.show(record)), 201, {"Location": f"/sessions/{record.session_id}"}
 
     @bp.get("/sessions")
@@ -106,7 +118,7 @@ def _add_sessions(bp: Blueprint, sessions: Sessions) -> None:
     def list_sessions() -> ResponseReturnValue:
         """Return the sessions that are not deleted."""
         after, limit = window()
-        return encode({"sessions": [sessions.show(s) for s in sessions.page(after, limit)]})
+        return encode({"sessions": [sessions.show(s) for s in sessions.page(after, limit, identity().owner)]})
 
     @bp.get("/sessions/<int:session_id>")
     def get_session(session_id: int) -> ResponseReturnValue:

@@ -1,5 +1,6 @@
 """The control API on cheroot: threads inside the agent, on a socket that was bound before."""
 
+import contextlib
 import logging
 import socket
 import ssl
@@ -7,9 +8,11 @@ import threading
 from typing import Any
 
 from cheroot import wsgi
+from cheroot.errors import FatalSSLAlert
 from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.ssl import Adapter
 
+from node.tls_stream import NOT_TLS
 from wire.tls import ServerTls
 
 logger = logging.getLogger(__name__)
@@ -54,12 +57,27 @@ class ControlServer(wsgi.Server):
         self._thread.join(self.shutdown_timeout + 1)
 
 
+class _Stream(ssl.SSLSocket):
+    """A TLS connection whose strangers end quietly: cheroot would log a traceback for each."""
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Receive into *buffer*; returns the count. Raises FatalSSLAlert, TimeoutError, OSError."""
+        try:
+            return super().recv_into(buffer, nbytes, flags)
+        except ssl.SSLError as error:
+            if error.reason == "HTTP_REQUEST":
+                with contextlib.suppress(OSError):
+                    socket.socket.send(self, NOT_TLS)  # in clear text: it understands nothing else
+            raise FatalSSLAlert(*error.args) from error
+
+
 class _Tls(Adapter):
     """TLS for cheroot. The thread that reads makes the handshake: a silent peer holds no other up."""
 
     def __init__(self, tls: ServerTls) -> None:
         super().__init__(str(tls.cert), str(tls.key))
-        self._tls = tls
+        self._context = tls.context
+        self._context.sslsocket_class = _Stream
 
     def bind(self, sock: socket.socket) -> socket.socket:
         """Return the listening socket as it is."""
@@ -67,7 +85,7 @@ class _Tls(Adapter):
 
     def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
         """Return the connection, and what it adds to the environment of its requests."""
-        stream = self._tls.context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+        stream = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         return stream, self.get_environ()
 
     def get_environ(self) -> dict[str, str]:

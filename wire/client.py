@@ -74,7 +74,7 @@ class ControlClient:
             session = requests.Session()
             session.trust_env = False  # no proxies, no .netrc: peers are named by the configuration alone
             session.headers.update(self._credential.header())
-            session.verify = True if self._credential.ca is None else str(self._credential.ca)
+            session.verify = self._credential.bundle()
             self._local.session, self._local.version = session, version
         return session
 

@@ -29,6 +29,10 @@ class Credential:
         """Return the header to send."""
         return auth.header(self.token)
 
+    def bundle(self) -> str | bool:
+        """Return the file of those to trust, as requests wants it."""
+        return str(self.ca) if self.ca is not None else ssl.get_default_verify_paths().cafile or True
+
     def context(self) -> ssl.SSLContext:
         """Return what checks a peer's certificate and name. Raises BadCertificate."""
         context = self._context

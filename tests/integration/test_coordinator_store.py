@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import insert
 
-from coordinator.records import Cordon, NodeRecord, replace
+from coordinator.records import Asked, Cordon, NodeRecord, replace
 from coordinator.sessions import State
 from coordinator.store import StaleEpoch, Store
 from tests.unit.test_coordinator_decisions import beat, session
@@ -88,3 +88,15 @@ def test_the_lease_is_by_the_databases_clock_in_seconds(store: Store) -> None:
 def test_the_latest_sample_of_each_node(store: Store) -> None:
     assert store.samples(9.0)[1].cpu_util == 40.0
     assert store.samples(11.0) == {}
+
+
+def test_a_session_remembers_whose_it_is(store: Store) -> None:
+    mine, others = (
+        store.add_session(session(session_key=name, request=Asked(service="s", owner=owner)))
+        for name, owner in (("a", "camera"), ("b", "door"))
+    )
+    nobodys = store.add_session(session(session_key="c"))
+    assert [s and s.owner for s in map(store.session, (1, 2, 3))] == ["camera", "door", None]
+    assert store.sessions([State.RUNNING], owner="camera") == [mine]
+    assert store.sessions([State.RUNNING], limit=1, owner="door") == [others]
+    assert store.sessions([State.RUNNING], after=mine.session_id) == [others, nobodys]

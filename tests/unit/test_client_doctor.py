@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from client.doctor import Finding, Level, of_node, ok, summary
+from client.doctor import Finding, Level, of_certificate, of_node, ok, summary
 
 NODE: dict[str, Any] = {
     "node_id": 1,
@@ -16,6 +16,12 @@ NODE: dict[str, Any] = {
     "load": {"cpu_util": 99.0, "mem_util": 40.0, "shm_free": 4000, "disk_free": 90000},
     "handlers": [{"name": "A", "available": True}],
 }
+
+
+def test_a_certificate_that_ends_soon_is_worth_a_look() -> None:
+    assert list(of_certificate("node 1", 31.0)) == []
+    (found,) = of_certificate("node 1", 12.4)
+    assert found.level is Level.LOOK and "12 days" in found.found and "SIGHUP" in found.advice
 
 
 def test_a_node_in_order_needs_nothing() -> None:

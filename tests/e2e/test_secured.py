@@ -1,0 +1,302 @@
+"""The whole system with TLS and roles: it works, and whoever does not belong is refused, unnoticed by the others."""
+
+import contextlib
+import re
+import socket
+import sqlite3
+import ssl
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from client import doctor
+from client.coordinator import Coordinator
+from client.errors import ClientError
+from client.face_client import FaceClient
+from node.hop import HopClient
+from node.http11 import Disconnected
+from tests import certificates
+from tests.conftest import starting
+from tests.daemons import ROOT
+from tests.e2e.secured_system import HOLDERS, Secured, secured, wait_for
+from wire.access import ACCESS, OPEN
+from wire.credential import Credential
+from wire.messages import FrameStatus
+
+PHOTO = ROOT / "samples/photos/obama2.jpg"
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    folder = tmp_path_factory.mktemp("secured")
+    starter = starting(folder)
+    yield secured(next(starter), folder)
+    next(starter, None)
+
+
+@pytest.fixture(autouse=True)
+def no_secret_is_told(system: Secured) -> Iterator[None]:
+    """After each test: no token in a log, on a command line, or in an answer."""
+    told: list[str] = []
+    original = requests.Session.send
+
+    def send(session: requests.Session, request: requests.PreparedRequest, **options: object) -> requests.Response:
+        answer = original(session, request, **options)  # type: ignore[arg-type]
+        told.append(f"{answer.url} {answer.headers} {'' if options.get('stream') else answer.text}")
+        return answer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(requests.Session, "send", send)
+        yield
+    for daemon in system.daemons.values():
+        told.append(daemon.log.read_text())
+        told += [" ".join(process.cmdline()) for process in daemon.members()]
+    assert told and not any(secret in text for text in told for secret in system.secrets)
+
+
+@pytest.fixture(scope="module")
+def camera(system: Secured) -> Iterator[FaceClient]:
+    """A client whose session crosses from node 1 to node 2."""
+    pin = {0: [1], **{handler: [2] for handler in range(1, 5)}}
+    made = FaceClient(
+        "face_recognition",
+        coordinator=system.url,
+        token=system.tokens["camera"],
+        ca=system.ca,
+        variant="haar",
+        pin=pin,
+        entry_node=1,
+    )
+    with made:
+        yield made
+        made.coordinator = Coordinator(system.url, Credential(system.tokens["admin"], Path(system.ca)))  # as of today
+
+
+def addresses(system: Secured) -> list[str]:
+    """Return the URLs of all ports."""
+    urls = [ready.url for daemon in system.daemons.values() for ready in daemon.ready]
+    return urls + [system.daemons[name].data_url for name in ("edge", "server")]
+
+
+def test_a_photo_goes_in_and_a_name_comes_out_over_a_hop(system: Secured, camera: FaceClient) -> None:
+    assert all(url.startswith("https://") for url in addresses(system))
+    result = camera.post(PHOTO)
+    assert result.status is FrameStatus.OK and [box.label for box in result.boxes] == ["obama"]
+    assert {span.node_id for span in result.trace} == {1, 2}
+    big = b"\xff" * 3_000_000  # more than any buffer on the way, and no picture
+    assert camera.post(big + PHOTO.read_bytes()).status is FrameStatus.FAILED
+    session = system.call("GET", f"{system.url}/sessions", "camera").json()["sessions"][0]
+    headers = {"Authorization": f"Bearer {system.tokens['camera']}"}
+    for url, said in ((session["video_url"], 200), (session["results_url"], 401)):  # the URL of the video is a secret
+        with requests.get(url, stream=True, verify=system.ca, timeout=10) as answer:
+            assert answer.status_code == said
+    with requests.get(session["results_url"], headers=headers, stream=True, verify=system.ca, timeout=10) as stream:
+        assert b'"obama"' in next(stream.iter_lines(chunk_size=1))
+    wait_for(lambda: link_rows(system) > 0)
+
+
+def link_rows(system: Secured) -> int:
+    """Return how many rows of the hop have come over TLS to the collector."""
+    query = "SELECT COUNT(*) FROM link_info WHERE node_id = 1 AND target_node_id = 2"
+    with contextlib.closing(sqlite3.connect(system.folder / "faceservice.sqlite")) as connection:
+        return int(connection.execute(query).fetchone()[0])
+
+
+def test_whoever_trusts_another_authority_or_means_another_host_is_told(system: Secured) -> None:
+    certificates.make(system.folder / "other", "localhost")
+    other = str(system.folder / "other/ca.pem")
+    for url in addresses(system):
+        with pytest.raises(requests.exceptions.SSLError, match="certificate verify failed"):
+            requests.get(f"{url}/healthz", verify=other, timeout=5)
+        parts = urlsplit(url)
+        wrong = "127.0.0.1" if parts.hostname == "localhost" else "localhost"
+        with pytest.raises(requests.exceptions.SSLError, match="certificate verify failed"):
+            requests.get(f"https://{wrong}:{parts.port}/healthz", verify=system.ca, timeout=5)
+        assert requests.get(f"{url}/healthz", verify=system.ca, timeout=5).status_code == 200
+    port = urlsplit(system.url).port
+    for url, ca in ((system.url, other), (f"https://127.0.0.1:{port}", system.ca)):
+        with pytest.raises(ClientError, match="certificate"):
+            FaceClient("face_recognition", coordinator=url, token=system.tokens["camera"], ca=ca)
+
+
+def test_a_hop_goes_to_no_node_with_the_name_of_another(system: Secured) -> None:
+    """The gateway's own sender checks the name too: node 2's certificate is not for localhost."""
+
+    port = urlsplit(system.daemons["server"].data_url).port
+    credential = Credential(system.tokens["edge"], Path(system.ca))
+    with pytest.raises(Disconnected, match="certificate verify failed"):
+        HopClient(f"https://localhost:{port}", credential).post("/sessions/1/lost", [b"{}"])
+    right = HopClient(f"https://127.0.0.1:{port}", credential)
+    assert right.post("/sessions/999/lost", [b"{}"]).status == 404
+    right.close()
+
+
+def test_whoever_speaks_no_tls_or_an_old_one_is_refused_and_nobody_notices(system: Secured, camera: FaceClient) -> None:
+    for url in addresses(system):
+        with contextlib.suppress(requests.ConnectionError):  # closed without a word
+            assert requests.get(f"{url.replace('https:', 'http:')}/healthz", timeout=15).status_code == 400
+        place = (urlsplit(url).hostname or "", urlsplit(url).port or 0)
+        with pytest.raises(OSError, match="alert protocol version|closed|reset|EOF"):  # noqa: RUF043
+            old_tls(place)
+        with socket.create_connection(place, 5) as sock:
+            sock.sendall(bytes(range(256)))  # neither
+        assert camera.post(PHOTO).status is FrameStatus.OK
+    for daemon in system.daemons.values():
+        assert "Traceback" not in daemon.log.read_text()
+
+
+def old_tls(place: tuple[str, int]) -> None:
+    """Make a TLS 1.1 connection. Raises OSError."""
+    old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(place, 5) as sock:
+        old.wrap_socket(sock)
+
+
+def test_a_node_speaks_for_itself_alone(system: Secured) -> None:
+    beat = {"node_id": 2, "node_name": "x", "boot_id": "b", "control_url": "http://x", "data_url": "http://x"}
+    beat |= {"handlers": [], "hardware": {}, "load": {}, "sessions": [], "version": "0", "timestamp": 0}
+    answer = system.call("POST", f"{system.url}/nodes/2/heartbeat", "edge", beat)
+    assert answer.status_code == 403 and "is node 1's: it cannot speak for node 2" in answer.json()["detail"]
+    collector = system.daemons["collector"].url
+    report = {"node_id": 2, "boot_id": "b", "report_id": 1}
+    answer = system.call("POST", f"{collector}/reports", "edge", report)
+    assert answer.status_code == 403 and "node 2" in answer.json()["detail"]
+    assert system.call("POST", f"{collector}/reports", "server", report).status_code == 200
+
+
+def test_a_client_sees_and_ends_its_own_sessions_alone(system: Secured, camera: FaceClient) -> None:
+    """Numbers of sessions can be guessed; what they lead to is there for their owner and for operators."""
+    assert camera.session is not None
+    number = camera.session.session_id
+    calls = [("GET", ""), ("GET", "/events"), ("GET", "/frames"), ("GET", "/frames/0"), ("POST", "/stop")]
+    calls += [("POST", "/start"), ("POST", "/reallocate"), ("DELETE", "")]
+    for method, rest in calls:
+        answer = system.call(method, f"{system.url}/sessions/{number}{rest}", "door")
+        assert answer.status_code == 404 and answer.json()["type"] == "/problems/unknown-session", (method, rest)
+    for holder, seen in (("camera", [number]), ("door", []), ("admin", [number])):
+        sessions = system.call("GET", f"{system.url}/sessions", holder).json()["sessions"]
+        assert [session["session_id"] for session in sessions] == seen
+    assert system.call("GET", f"{system.url}/sessions/{number}", "camera").json()["state"] == "running"
+    base = f"{system.daemons['edge'].data_url}/sessions/{number}"
+    assert system.call("GET", f"{base}/{'A' * 32}/results/0", "door").status_code == 404  # 96 bits to guess
+
+
+def test_the_data_port_asks_for_roles(system: Secured, camera: FaceClient) -> None:
+    assert camera.session is not None
+    parts = {"session": str(camera.session.session_id), "handler": "0", "port": "0", "sequence": "0"}
+    parts["key"] = urlsplit(camera.session.session_url).path.split("/")[3]
+    for call, roles in ACCESS["data port"].items():
+        method, rule = call.split(" ", 1)
+        path = re.sub("<([a-z]+)>", lambda found: parts[found[1]], rule)
+        for holder, (role, _) in HOLDERS.items():
+            if path == "/" or (roles is OPEN and "video" in path):
+                continue  # at a port of its own; an endless answer
+            status = head(system.daemons["edge"].data_url + path, method, system.tokens[holder], system.ca)
+            assert (status == 403) is (roles is not OPEN and role not in roles), (call, holder)
+
+
+def head(url: str, method: str, token: str, ca: str) -> int:
+    """Return the status of the answer; its body may be endless."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with requests.request(method, url, headers=headers, verify=ca, stream=True, timeout=20) as answer:
+        return answer.status_code
+
+
+def test_the_doctor_looks_at_certificates(system: Secured) -> None:
+    credential = Credential(system.tokens["admin"], Path(system.ca))
+    coordinator = Coordinator(system.url, credential)
+    found = list(doctor.examine(coordinator, system.daemons["collector"].url, credential))
+    assert not [f for f in found if f.level is doctor.Level.FAULT]
+    wrong = f"https://127.0.0.1:{urlsplit(system.url).port}"
+    told = list(doctor.examine(Coordinator(wrong, credential), None, credential))
+    assert told[0].level is doctor.Level.FAULT and "certificate" in told[0].found
+
+
+def test_the_page_is_for_operators(system: Secured) -> None:
+    refused = requests.post(f"{system.url}/login", json={"token": system.tokens["camera"]}, verify=system.ca, timeout=5)
+    assert refused.status_code == 403 and "operators" in refused.json()["detail"]
+    with requests.Session() as browser:
+        browser.verify, browser.trust_env = system.ca, False
+        assert browser.post(f"{system.url}/login", json={"token": system.tokens["admin"]}, timeout=5).status_code == 204
+        cookie = next(iter(browser.cookies))
+        assert cookie.secure and browser.get(f"{system.url}/nodes", timeout=5).status_code == 200
+
+
+def test_tokens_change_while_frames_go_on(system: Secured, camera: FaceClient) -> None:
+    """Add the new, SIGHUP: both work. Take the old away, SIGHUP: it gets 401. Nodes' own tokens change on the way."""
+    over, statuses = threading.Event(), list[FrameStatus]()
+
+    def post() -> None:
+        while not over.is_set():
+            statuses.append(camera.post(PHOTO).status)
+
+    poster = threading.Thread(target=post)
+    poster.start()
+    try:
+        _rotate(system)
+        seen = len(statuses)
+        wait_for(lambda: len(statuses) > seen + 5)
+    finally:
+        over.set()
+        poster.join(60)
+    assert set(statuses) == {FrameStatus.OK}
+    sessions = system.call("GET", f"{system.url}/sessions", "admin").json()["sessions"]
+    books = sessions[0]["measured"]["books"]
+    assert not books["dropped"] and not books["resent"], "a frame has noticed"
+
+
+def _rotate(system: Secured) -> None:
+    changing = ("door", "admin", "edge", "server", "coordinator")
+    old = {holder: system.tokens[holder] for holder in changing}
+    lines = [re.sub(r"^\[", "[old-", system.lines[holder]) for holder in changing]
+    for holder in changing:
+        system.renew(holder)
+    system.write(*lines)
+    system.hang_up()
+    for token in (old["door"], system.tokens["door"]):
+        assert system.call("GET", f"{system.url}/services", token).status_code == 200
+    for name in ("edge", "server", "coordinator"):
+        system.write_own(name)
+    system.hang_up("edge", "server", "coordinator")
+    system.write()
+    system.hang_up()
+    for holder, token in old.items():
+        assert system.call("GET", f"{system.url}/openapi.json", token).status_code == 401, holder
+        wait_for(lambda t=token: system.call("GET", f"{system.daemons['edge'].data_url}/x", t).status_code == 401)  # type: ignore[misc]
+        assert system.call("GET", f"{system.url}/openapi.json", holder).status_code == 200, holder
+    for _ in range(4):  # both workers of the collector
+        assert system.call("GET", f"{system.daemons['collector'].url}/openapi.json", old["edge"]).status_code == 401
+
+
+def test_a_wrong_file_at_sighup_changes_nothing(system: Secured) -> None:
+    (system.folder / "tokens").write_text("[admin]\nsha256 = 12\nrole = king\n")
+    system.hang_up()
+    for daemon in system.daemons.values():
+        assert "nothing is changed" in daemon.log.read_text() and "64 hex digits" in daemon.log.read_text()
+    assert system.call("GET", f"{system.url}/nodes", "admin").status_code == 200
+    system.write()
+    system.hang_up()
+
+
+def test_a_renewed_certificate_is_shown_after_sighup(system: Secured, camera: FaceClient) -> None:
+    def shown() -> list[str]:
+        places = [(urlsplit(url).hostname or "", urlsplit(url).port or 0) for url in addresses(system)]
+        return [ssl.get_server_certificate(place) for place in places]
+
+    before = shown()
+    for host in ("localhost", "127.0.0.1"):
+        (system.folder / f"tls/{host}.pem").unlink()
+        certificates.make(system.folder / "tls", host)
+    system.hang_up()
+    wait_for(lambda: not set(before) & set(shown()))  # the gateways hear of it by their pipes
+    assert camera.post(PHOTO).status is FrameStatus.OK
