@@ -8,6 +8,7 @@ import csv
 import secrets
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,8 +23,7 @@ FOLDER = ROOT / "benchmarks" / "soak"
 PERIOD_S = 5.0
 SETTLE = 0.2  # share of the run that is warm-up for the verdict
 FLAT = 1.05
-COLUMNS = ("seconds", "frames", "pss_mb", "descriptors", "threads", "processes", "shm_mb", "shm_files")
-WATCHED = COLUMNS[2:]
+WATCHED = ("pss_mb", "descriptors", "threads", "processes", "shm_mb", "shm_files")
 SHM = Path("/dev/shm")
 
 
@@ -124,26 +124,26 @@ def growth(rows: list[dict[str, float]]) -> dict[str, float]:
 def write_csv(rows: list[dict[str, float]], path: Path) -> None:
     """Write the samples."""
     with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
 
 
-def plot(rows: list[dict[str, float]], path: Path) -> None:
+def plot(rows: list[dict[str, float]], path: Path, title: str, watched: Sequence[str] = WATCHED) -> None:
     """Draw each watched figure over time. Raises ImportError without matplotlib."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(WATCHED), 1, sharex=True, figsize=(8, 11))
+    figure, axes = pyplot.subplots(len(watched), 1, sharex=True, figsize=(8, 1.85 * len(watched)))
     minutes = [r["seconds"] / 60 for r in rows]
-    for axis, key in zip(axes, WATCHED, strict=True):
+    for axis, key in zip(axes, watched, strict=True):
         axis.plot(minutes, [r[key] for r in rows], linewidth=1)
         axis.set_ylabel(key)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
-    axes[0].set_title(f"{rows[-1]['frames']:.0f} frames, echo chain and Haar chain on two nodes")
+    axes[0].set_title(title)
     axes[-1].set_xlabel("minutes")
     figure.tight_layout()
     figure.savefig(path, dpi=80)
@@ -156,7 +156,7 @@ def main(seconds: float) -> int:
     FOLDER.mkdir(exist_ok=True)
     write_csv(rows, FOLDER / "soak.csv")
     try:
-        plot(rows, FOLDER / "soak.png")
+        plot(rows, FOLDER / "soak.png", f"{rows[-1]['frames']:.0f} frames, echo chain and Haar chain on two nodes")
     except ImportError:
         print("no plot: matplotlib is not installed (requirements-dev.txt)")
     grown = growth(rows)

@@ -27,6 +27,7 @@ from tests.faults.whole_plans import whole_plan
 from tests.faults.whole_run import run_whole
 
 RECORDS = ROOT / "run/faults"
+BROKE = "the run broke"
 
 
 def main() -> int:
@@ -127,7 +128,7 @@ def attempt(made: Plan, frames: int, keep: Path | None) -> Outcome:
     try:
         return run_whole(made, keep) if made.whole else run(made, frames, keep)
     except Exception as error:  # noqa: BLE001 - the next seed shall run all the same
-        return Outcome(made.seed, violations=[f"the run broke: {type(error).__name__}: {str(error)[:1500]}"])
+        return Outcome(made.seed, violations=[f"{BROKE}: {type(error).__name__}: {str(error)[:1500]}"])
 
 
 def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
@@ -138,7 +139,7 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     path, logs = RECORDS / f"{name}.json", RECORDS / f"logs-{name}"
     if path.exists() and not asked.again:
         record: dict[str, Any] = json.loads(path.read_text())
-        if made.whole or record["wanted"] >= asked.frames:
+        if finished(record, made, asked.frames):
             return record
     outcome = attempt(made, asked.frames, logs)
     if not (outcome.violations or asked.keep):
@@ -149,6 +150,17 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     for violation in record["violations"][:5]:
         say(f"       {violation[:300]}")
     return record
+
+
+def finished(record: dict[str, Any], made: Plan, frames: int) -> bool:
+    """Return True when *record* is of a whole run, of this plan: not one that broke off."""
+    came = not any(told.startswith(BROKE) for told in record["violations"])
+    return came and (record["wanted"] >= frames or made.whole) and record.get("plan", {}) == as_json(made)
+
+
+def as_json(made: Plan) -> Any:
+    """Return a plan as a record has it."""
+    return json.loads(json.dumps(made.document()))
 
 
 def line(record: dict[str, Any]) -> str:

@@ -90,11 +90,11 @@ class WholeLab(Lab):
             self._open_ways(number)
         starting = {unit: self._start_unit(unit) for unit in [*others, *((Part.NODE, n) for n in NODES)]}
         for unit, daemon in starting.items():
-            self._ready(unit, daemon.wait_ready())
+            self._ready(unit, daemon.wait_ready(timeout=BACK_S))
         for number in NODES:
             self._open_doors(number, self.nodes[number])
         for number in COORDINATORS:
-            wait_for_nodes(self.units[Part.COORDINATOR, number].url, set(NODES), timeout=30)
+            wait_for_nodes(self.units[Part.COORDINATOR, number].url, set(NODES), timeout=BACK_S)
         self._note_folders()
 
     def _begin_database(self) -> None:
@@ -153,7 +153,7 @@ class WholeLab(Lab):
         while not self._ended.is_set():
             daemon = self._start_unit(unit)
             try:
-                self._ready(unit, daemon.wait_ready())
+                self._ready(unit, daemon.wait_ready(timeout=BACK_S))
             except AssertionError:
                 daemon.kill()
                 if time.monotonic() > deadline:

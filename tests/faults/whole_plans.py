@@ -33,14 +33,15 @@ SHORT = Size(seconds=12.0, quiet=3.0, last=10.0, silent=2, loud=5)
 def whole_plan(seed: int, size: Size = Size()) -> Plan:
     """Return the plan of *seed* for the whole system."""
     rng = random.Random(seed)
-    works = (_work(rng, "fan", "lossless"), _work(rng, "chain", rng.choice(["live", "lossless"])))
+    works = (work(rng, "fan", "lossless"), work(rng, "chain", rng.choice(["live", "lossless"])))
     silent = [_silent(rng, _between(rng, 0.2, size.quiet / 2)) for _ in range(size.silent)]
-    loud = [_loud(rng, _between(rng, size.quiet, size.last)) for _ in range(size.loud)]
-    faults = sorted([*silent, *loud], key=lambda fault: fault.at_s)
+    harsh = [loud(rng, _between(rng, size.quiet, size.last)) for _ in range(size.loud)]
+    faults = sorted([*silent, *harsh], key=lambda fault: fault.at_s)
     return Plan(seed, works, tuple(faults), whole=True, seconds=size.seconds)
 
 
-def _work(rng: random.Random, variant: str, delivery: str) -> Work:
+def work(rng: random.Random, variant: str, delivery: str) -> Work:
+    """Return a session whose handlers have two nodes each to choose from."""
     first, second, third = rng.sample(NODES, 3)
     pairs = [[first, second], [second, third], [third, first]]  # no node may have them all: frames always hop
     pin = {handler: pairs[place % 3] for place, handler in enumerate(HANDLERS[variant])}
@@ -65,7 +66,8 @@ def _silent(rng: random.Random, at_s: float) -> Fault:
     return _daemon(rng, at_s, part, what, longest_s=3.0)
 
 
-def _loud(rng: random.Random, at_s: float) -> Fault:
+def loud(rng: random.Random, at_s: float) -> Fault:
+    """Return a fault of any kind."""
     makers: list[Callable[[], Fault]] = [
         *[lambda: _process(rng, at_s, Part.HANDLER)] * 5,
         *[lambda: _process(rng, at_s, Part.GATEWAY)] * 3,
