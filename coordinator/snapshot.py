@@ -71,7 +71,7 @@ def placement(session: SessionRecord) -> Placement:
 
 def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
     beat = status.heartbeat
-    load = _load(beat, sample, now)
+    load, gpus_free = _load(beat, sample, now), _gpus_free(beat, sample)
     return NodeView(
         node_id=beat.node_id,
         node_name=beat.node_name,
@@ -82,7 +82,8 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
         mem_total=beat.hardware.mem_total,
         cpu_util=load.cpu_util,
         mem_util=load.mem_util,
-        gpu_mem_free=_gpu_mem_free(beat, sample),
+        gpu_mem_free=max(gpus_free, default=None),
+        gpus_free=gpus_free,
         available=frozenset(h.handler_type for h in beat.handlers if h.available),
         cost_per_hour=beat.cost_per_hour,
         watts_idle=beat.watts_idle,
@@ -91,12 +92,10 @@ def _node(status: NodeStatus, sample: Sampled | None, now: float) -> NodeView:
     )
 
 
-def _gpu_mem_free(beat: Heartbeat, sample: Sampled | None) -> float | None:
-    """Return MiB of the largest GPU that are free by the latest sample (a mean over GPUs), or None."""
-    if not beat.hardware.gpus:
-        return None
+def _gpus_free(beat: Heartbeat, sample: Sampled | None) -> tuple[float, ...]:
+    """Return MiB of each GPU that are free by the latest sample (a mean over GPUs)."""
     used = (sample.gpu_mem_util if sample is not None else None) or 0.0
-    return max(gpu.mem_total for gpu in beat.hardware.gpus) * (1 - used / 100)
+    return tuple(gpu.mem_total * (1 - used / 100) for gpu in beat.hardware.gpus)
 
 
 def _load(beat: Heartbeat, sample: Sampled | None, now: float) -> Load:

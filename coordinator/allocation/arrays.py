@@ -19,23 +19,29 @@ class Nodes:
     """Made once per snapshot; O(nodes)."""
 
     def __init__(self, nodes: Mapping[int, NodeView]) -> None:
-        self.views = [nodes[n] for n in sorted(nodes)]
-        self.ids = [v.node_id for v in self.views]
-        self.index = {n: i for i, n in enumerate(self.ids)}
-        self.cpus: Floats = np.array([max(1, v.cpus) for v in self.views], float)
-        self.utilisation: Floats = np.array([v.cpu_util for v in self.views], float) / 100
-        self.mem_free: Floats = np.array([v.mem_free if v.mem_total else np.inf for v in self.views], float)
-        gpu = [-1.0 if v.gpu_mem_free is None else v.gpu_mem_free for v in self.views]
-        self.gpu_mem_free: Floats = np.array(gpu, float)  # -1: no GPU
-        self.zones = sorted({v.zone for v in self.views})
+        self.ids = sorted(nodes)
+        self.views = [nodes[n] for n in self.ids]
+        self.index = dict(zip(self.ids, range(len(self.ids)), strict=True))
+        views = self.views
+        self.cpus: Floats = np.maximum(1.0, np.array([v.cpus for v in views], float))
+        self.utilisation: Floats = np.array([v.cpu_util for v in views], float) / 100
+        total: Floats = np.array([v.mem_total for v in views], float)
+        used: Floats = np.array([v.mem_util for v in views], float) / 100
+        self.mem_free: Floats = np.where(total > 0, total * (1 - used), np.inf)
+        self.gpu_mem_free = _known([v.gpu_mem_free for v in views], -1.0)  # -1: no GPU
+        self.gpu_mem_sum: Floats = np.array([sum(v.gpus) for v in views], float)
+        zones = [v.zone for v in views]
+        self.zones = sorted(set(zones))
         numbers = {zone: i for i, zone in enumerate(self.zones)}
-        self.zone: Ints = np.array([numbers[v.zone] for v in self.views], np.intp)
-        self.takes: Bools = np.array([v.refuses is None for v in self.views], bool)
-        prices = [v.cost_per_hour or 0.0 for v in self.views]
-        self.price: Floats = np.array(prices) / self.cpus / 3600  # of 1,000 frames, per ms of service time on one core
-        self.joules: Floats = np.array([_core_watts(v) for v in self.views]) / 1000  # per ms of service time
+        self.zone: Ints = np.array([numbers[zone] for zone in zones], np.intp)
+        self.takes: Bools = np.array([v.refuses is None for v in views], bool)
+        price = _known([v.cost_per_hour for v in views], 0.0)
+        self.price: Floats = price / self.cpus / 3600  # of 1,000 frames, per ms of service time on one core
+        idle, busy = _known([v.watts_idle for v in views], 0.0), _known([v.watts_busy for v in views], np.nan)
+        watts = np.where(np.isnan(busy), CORE_WATTS, np.maximum(0.0, busy - idle) / self.cpus)
+        self.joules: Floats = watts / 1000  # per ms of service time
         self._classes: dict[frozenset[int], int] = {}  # nodes are of few kinds
-        kinds = [self._classes.setdefault(v.available, len(self._classes)) for v in self.views]
+        kinds = [self._classes.setdefault(v.available, len(self._classes)) for v in views]
         self._class: Ints = np.array(kinds, np.intp)
         self._available: dict[int, Bools] = {}
 
@@ -62,10 +68,11 @@ class Nodes:
         return np.array([labels <= v.labels for v in self.views], bool)
 
 
-def _core_watts(view: NodeView) -> float:
-    if view.watts_busy is None:
-        return CORE_WATTS
-    return max(0.0, view.watts_busy - (view.watts_idle or 0.0)) / max(1, view.cpus)
+def _known(values: list[float | None], otherwise: float) -> Floats:
+    """Return *values*, *otherwise* where nothing is known."""
+    if values.count(None) == len(values):
+        return np.full(len(values), otherwise)
+    return np.array([otherwise if value is None else value for value in values], float)
 
 
 def priced(snapshot: Snapshot) -> bool:

@@ -79,6 +79,7 @@ class NodeView(Struct, frozen=True, kw_only=True):
     cpu_util: float = 0.0  # %, 0-100, of the whole node
     mem_util: float = 0.0  # %
     gpu_mem_free: float | None = None  # MiB, of its GPU with the most; None: it has no GPU
+    gpus_free: tuple[float, ...] = ()  # MiB, of each of its GPUs where there are several
     available: frozenset[int] = frozenset()  # handler types that can run here
     unavailable: Mapping[int, str] = {}  # handler type -> why not
     cost_per_hour: float | None = None  # of the whole node, in the operator's currency
@@ -89,6 +90,11 @@ class NodeView(Struct, frozen=True, kw_only=True):
     def mem_free(self) -> float:
         """MiB."""
         return self.mem_total * (1 - self.mem_util / 100)
+
+    @property
+    def gpus(self) -> tuple[float, ...]:
+        """MiB free on each GPU."""
+        return self.gpus_free if self.gpus_free or self.gpu_mem_free is None else (self.gpu_mem_free,)
 
 
 class LinkView(Struct, frozen=True, kw_only=True):

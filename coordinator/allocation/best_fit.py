@@ -48,7 +48,10 @@ class _Packing:
     def put(self, handler: int) -> None:
         """Place the handler on the nodes where it fits best, those that are too small for it last."""
         fits = [i for i in range(len(self._search.nodes)) if self._search.feasible[handler][i]]
-        chosen = sorted(fits, key=lambda i: (*self._left(handler, i), i))[: self._search.request.count(handler)]
+        room = self._search.gpu_room(handler, self.nodes)
+        chosen = sorted(fits, key=lambda i: (not room[i], *self._left(handler, i), i))[
+            : self._search.request.count(handler)
+        ]
         for i in chosen:
             self._cores[i] -= self.cores(handler)
             self._mib[i] -= self._search.memory[handler]

@@ -3,61 +3,72 @@
 Links cost by zone, so of a zone's nodes, for a run of neighbouring handlers on one node, only the one with the least
 sum of their times can win: an exchange for it makes nothing dearer (while handlers do not compete). The runs are the
 intervals of the order, and a beginning with an end (that saves the way back). Measured links and pins break the
-symmetry: their nodes are kept.
+symmetry: their nodes are kept. A run that a node has not the memory for is none of it.
 """
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from coordinator.allocation.arrays import Bools, Floats, Ints, Nodes
+from coordinator.allocation.arrays import Floats, Ints, Nodes
 from coordinator.allocation.links import FAR
 
 SMALL = 128  # so many nodes are all looked at
 LINKED = 64  # of those with measured links so many, the fastest
 KEPT = 8  # of a handler's nodes so many in any case, the fastest
 
+Room = tuple[Floats, Floats]  # (handlers, nodes or 1) what each wants; (nodes,) what is free
+
 
 def reduce(
-    nodes: Nodes, times: Floats, feasible: Bools, linked: Iterable[int], spare: int, counts: Sequence[int]
+    nodes: Nodes, weights: Floats, rooms: Sequence[Room], linked: Iterable[int], spare: int, counts: Sequence[int]
 ) -> Ints:
-    """Return indices of nodes, ascending. times, feasible: (handlers, nodes), the main path's in their order first.
+    """Return indices of nodes, ascending. weights: (handlers, nodes) ms, FAR where a handler may not run, the main
+    path's in their order first. rooms: what else runs out.
 
     spare: how many of each zone and run; more than one where handlers compete. counts: replicas of each handler.
     O(handlers^2 x nodes).
     """
-    if len(nodes) <= SMALL:
-        return np.arange(len(nodes))
-    usable: Bools = np.asarray(feasible.any(axis=0))
-    weights = np.where(feasible, times, FAR)
-    chosen = set(_best_by_zone(nodes, _runs(weights), spare))
-    for row, count in zip(weights, counts, strict=True):
-        chosen.update(_smallest(row, max(KEPT, count)))
+    chosen = [_best_by_zone(nodes, _runs(weights, rooms), spare)]
+    chosen += [_smallest(row, max(KEPT, count)) for row, count in zip(weights, counts, strict=True)]
     total = weights.sum(axis=0)
-    chosen.update(sorted(set(linked), key=lambda i: (float(total[i]), i))[:LINKED])
-    return np.array(sorted(i for i in chosen if usable[i]), np.intp)
+    chosen.append(np.array(sorted(linked, key=lambda i: (float(total[i]), i))[:LINKED], np.intp))
+    found = np.unique(np.concatenate(chosen))
+    return found[(weights[:, found] < FAR).any(axis=0)]
 
 
-def _runs(weights: Floats) -> Floats:
-    """Return (runs, nodes): the time that each run of handlers takes on each node."""
-    count = len(weights)
-    sums = np.vstack([np.zeros(weights.shape[1]), np.cumsum(weights, axis=0)])
-    runs = [sums[j] - sums[i] for i in range(count) for j in range(i + 1, count + 1)]
-    runs += [sums[i] + sums[count] - sums[j] for i in range(1, count) for j in range(i + 1, count)]
-    return np.array(runs)
+def _runs(weights: Floats, rooms: Sequence[Room]) -> Floats:
+    """Return (runs, nodes): the time that each run of handlers takes on each node, FAR where it wants too much."""
+    runs = _sums(weights)
+    for needs, free in rooms:
+        runs[_sums(needs) > free] = FAR
+    return runs
 
 
-def _best_by_zone(nodes: Nodes, runs: Floats, spare: int) -> Iterable[int]:
+def _sums(values: Floats) -> Floats:
+    """Return the sums over each interval of rows, and over each beginning with an end."""
+    count = len(values)
+    sums = np.vstack([np.zeros(values.shape[1]), np.cumsum(values, axis=0)])
+    i, j = np.triu_indices(count + 1, 1)
+    inner = (i > 0) & (j < count)
+    return np.vstack([sums[j] - sums[i], sums[i[inner]] + sums[count] - sums[j[inner]]])
+
+
+def _best_by_zone(nodes: Nodes, runs: Floats, spare: int) -> Ints:
+    """Return the *spare* least of each run (rows) and zone, without those at FAR."""
     order = np.argsort(nodes.zone, kind="stable")
-    edges: Sequence[int] = np.flatnonzero(np.diff(nodes.zone[order], prepend=-1)).tolist()
-    runs = runs[:, order]
-    for begin, end in zip(edges, [*edges[1:], len(order)], strict=True):
-        part, count = runs[:, begin:end], min(spare, end - begin)
-        best = part.argpartition(count - 1, axis=1)[:, :count]
-        good = np.take_along_axis(part, best, axis=1) < FAR
-        yield from order[begin + best[good]].tolist()
+    zone = nodes.zone[order]
+    edges = np.flatnonzero(np.diff(zone, prepend=-1))
+    runs, found = runs[:, order], []
+    for _ in range(spare):
+        least = np.minimum.reduceat(runs, edges, axis=1)
+        rows, columns = np.nonzero((runs == least[:, zone]) & (runs < FAR))
+        first = np.flatnonzero(np.diff(rows * len(edges) + zone[columns], prepend=-1))  # of equals
+        found.append(order[columns[first]])
+        runs[rows[first], columns[first]] = FAR
+    return np.concatenate(found)
 
 
-def _smallest(row: Floats, count: int) -> list[int]:
-    found: list[int] = np.argpartition(row, min(count, len(row) - 1))[:count].tolist()
-    return [i for i in found if row[i] < FAR]
+def _smallest(row: Floats, count: int) -> Ints:
+    found = np.argpartition(row, min(count, len(row) - 1))[:count]
+    return found[row[found] < FAR]

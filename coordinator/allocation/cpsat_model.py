@@ -5,6 +5,7 @@ begin[s, h] >= begin + time + transfer of each input  time[s, h] >= what it take
 latency[s] >= end of each exit + the way back         least: the sum of the latencies (or cost, or energy, then these)
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ class Model:
             self._place(s, search, hint)
         self._level = {n: self._levels(n) for n in sorted({n for x in self._x.values() for n in x})}
         self._memory()
+        self._gpus()
         latencies = [self._latency(s, search) for s, search in enumerate(searches)]
         cp.minimize(sum(latencies) + self._prices())
 
@@ -91,6 +93,23 @@ class Model:
                     if n in x and not self._searches[s].stays(h, n)
                 ]
                 self.cp.add(sum(wants) <= int(free[n]))
+
+    def _gpus(self) -> None:
+        """Give each handler that wants a GPU one of its node's, and keep to what is free on each."""
+        for n in self._level:
+            free = self._known.nodes.views[n].gpus
+            load: list[list[Any]] = [[] for _ in free]
+            for (s, h), x in self._x.items():
+                mib = self._searches[s].gpu.get(h, 0.0)
+                if n not in x or not mib or self._searches[s].stays(h, n):
+                    continue
+                taken = [self.cp.new_bool_var(f"g{s},{h},{n},{g}") for g in range(len(free))]
+                self.cp.add(sum(taken) == x[n])
+                for g, one in enumerate(taken):
+                    load[g].append(math.ceil(mib) * one)
+            for mib_free, wants in zip(free, load, strict=True):
+                if wants:
+                    self.cp.add(sum(wants) <= int(mib_free))
 
     def _latency(self, s: int, search: Search) -> Any:
         for h in search.path:

@@ -58,6 +58,11 @@ def decide(
     for one in sorted(asked, key=lambda r: floors.get(r.variants[0].variant_name, 0.0)):
         variant = one.variants[0]
         floor = floors.get(variant.variant_name, 0.0)
+        if found and floors and isinstance(algorithm, Bounding):
+            soonest = min(d.predicted.latency_ms for d in found)
+            if floor <= soonest:
+                with suppress(Unplaceable):
+                    floor = algorithm.least_ms(one, snapshot, current, soonest)
         if found and floor > (soonest := min(d.predicted.latency_ms for d in found)):
             slower[variant.variant_name] = f"at least {floor:.0f} ms predicted, {soonest:.0f} ms can be had"
             continue
@@ -93,8 +98,10 @@ def admissible(variants: Sequence[Variant], objective: Objective) -> tuple[Varia
 class Bounding(Protocol):
     """An algorithm that can tell, at little cost, what no placement of a variant can undercut."""
 
-    def least_ms(self, request: Request, snapshot: Snapshot, current: Placement | None) -> float:
-        """Return a lower bound of the latency, ms. Raises Unplaceable."""
+    def least_ms(
+        self, request: Request, snapshot: Snapshot, current: Placement | None, below: float | None = None
+    ) -> float:
+        """Return a lower bound of the latency, ms; a closer one where that is under *below*. Raises Unplaceable."""
 
 
 def _floors(

@@ -64,12 +64,14 @@ class _Teller:
         found = [(self._elsewhere(about, i, reserved), ids[i]) for i in picked]
         return {node_id: text for (_, text), node_id in sorted(found, key=lambda f: (f[0][0], f[1]))}
 
-    def _elsewhere(self, about: Explanation, index: int, reserved: Mapping[int, float]) -> tuple[float, str]:
+    def _elsewhere(
+        self, about: Explanation, index: int, reserved: Mapping[int, tuple[float, list[float]]]
+    ) -> tuple[float, str]:
         """Return by how much the latency would grow with the handler there, and that in words; or why it cannot."""
         view = self._evaluator.model.nodes.views[index]
         handler = self._decision.variant.topology.handlers[about.handler_id]
-        left = reserved.get(view.node_id, 0.0)
-        why = feasibility.reason(handler, view, self._request, self._snapshot, self._current, left)
+        mib, gpu = reserved.get(view.node_id, (0.0, []))
+        why = feasibility.reason(handler, view, self._request, self._snapshot, self._current, mib, gpu)
         if why is not None:
             return float("inf"), why
         moved = {**self._nodes, about.handler_id: (index, *self._nodes[about.handler_id][1:])}
@@ -89,14 +91,16 @@ class _Teller:
         source = f"measured, {confidence:.0%} sure" if confidence >= BELIEVED else "by its profile"
         return f"{compute:.1f} ms compute ({source}) + {wait:.1f} wait + {transfer:.1f} transfer"
 
-    def _reserved(self, handler_id: int) -> dict[int, float]:
-        """Return the MiB that the decision's other handlers take on each node."""
-        taken: dict[int, float] = {}
+    def _reserved(self, handler_id: int) -> dict[int, tuple[float, list[float]]]:
+        """Return what the decision's other handlers take on each node: MiB in all, and of a GPU each."""
+        taken: dict[int, tuple[float, list[float]]] = {}
         for other, nodes in self._decision.placement.nodes.items():
+            spec = self._decision.variant.topology.handlers[other]
             for n in nodes:
                 if other != handler_id and not feasibility.stays(other, n, self._current):
-                    need = feasibility.memory_mib(self._decision.variant.topology.handlers[other], self._snapshot)
-                    taken[n] = taken.get(n, 0.0) + need
+                    mib, gpu = taken.get(n, (0.0, []))
+                    wants = feasibility.gpu_mib(spec, self._snapshot) or 0.0
+                    taken[n] = mib + feasibility.memory_mib(spec, self._snapshot), [*gpu, wants]
         return taken
 
 

@@ -1,6 +1,6 @@
 """May this handler run on that node? Used by the algorithms, and again on what they decided."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from coordinator.allocation.base import Decision, NodeView, Placement, Request, Snapshot, Unplaceable, Variant
 from wire.messages import HandlerSpec
@@ -13,10 +13,12 @@ def reason(
     snapshot: Snapshot,
     current: Placement | None = None,
     reserved_mib: float = 0.0,
+    reserved_gpu: Sequence[float] = (),
 ) -> str | None:
     """Return why *handler* may not run on *node*, or None when it may.
 
-    A handler that runs there already (*current*) may stay on a node that takes no new ones.
+    reserved_mib, reserved_gpu: what others that come there too take of its memory, and what each takes of a GPU's. A
+    handler that runs there already (*current*) may stay on a node that takes no new ones.
     """
     kept = stays(handler.handler_id, node.node_id, current)
     pins = request.pins.get(handler.handler_id, ())
@@ -31,7 +33,9 @@ def reason(
     missing = sorted(request.labels - node.labels)
     if missing:
         return f"lacks the label {', '.join(missing)}"
-    return None if kept else _memory(handler, node, snapshot, reserved_mib) or _gpu(handler, node, snapshot)
+    return (
+        None if kept else _memory(handler, node, snapshot, reserved_mib) or _gpu(handler, node, snapshot, reserved_gpu)
+    )
 
 
 def stays(handler_id: int, node_id: int, current: Placement | None) -> bool:
@@ -53,6 +57,20 @@ def gpu_mib(handler: HandlerSpec, snapshot: Snapshot) -> float | None:
     return (view.given(handler.params).gpu_memory_mib or 0.0) if view else 0.0
 
 
+def gpu_short(wants: Iterable[float], gpus: Iterable[float]) -> float:
+    """Return the MiB of *wants* that find no place on *gpus* (MiB free), each on one GPU: the largest first, each to
+    the GPU that it fills most (best fit decreasing).
+    """
+    left, short = list(gpus), 0.0
+    for want in sorted(wants, reverse=True):
+        rooms = [room for room in left if room >= want]
+        if rooms:
+            left[left.index(min(rooms))] -= want
+        else:
+            short += want
+    return short
+
+
 def fits(
     variant: Variant,
     request: Request,
@@ -60,12 +78,16 @@ def fits(
     current: Placement | None,
     handler_id: int,
     reserved: Mapping[int, float] | None = None,
+    gpus: Mapping[int, Sequence[float]] | None = None,
 ) -> list[int]:
-    """Return the nodes that may run the handler, by node_id. Raises Unplaceable when they are too few."""
+    """Return the nodes that may run the handler, by node_id. Raises Unplaceable when they are too few.
+
+    reserved, gpus: node -> MiB that others take of its memory, and each of them of a GPU's.
+    """
     handler = variant.topology.handlers[handler_id]
-    left = reserved or {}
+    left, taken = reserved or {}, gpus or {}
     reasons = {
-        n: reason(handler, node, request, snapshot, current, left.get(n, 0.0))
+        n: reason(handler, node, request, snapshot, current, left.get(n, 0.0), taken.get(n, ()))
         for n, node in sorted(snapshot.nodes.items())
     }
     found = [n for n, why in reasons.items() if why is None]
@@ -84,11 +106,12 @@ def check(decision: Decision, request: Request, snapshot: Snapshot, current: Pla
     if set(placed) != set(handlers):
         raise Unplaceable(f"the placement is for handlers {sorted(placed)}, the graph has {sorted(handlers)}", {})
     reserved: dict[int, float] = {}
+    gpus: dict[int, list[float]] = {}
     for handler_id, handler in handlers.items():
         nodes = placed[handler_id]
         _check_count(handler, nodes, request, snapshot)
         for node_id in nodes:
-            _check_node(handler, node_id, request, snapshot, current, reserved)
+            _check_node(handler, node_id, request, snapshot, current, reserved, gpus)
     entry = snapshot.nodes.get(decision.placement.entry_node)
     kept = current is not None and current.entry_node == decision.placement.entry_node
     if entry is None or (entry.refuses is not None and not kept):
@@ -117,13 +140,16 @@ def _check_node(
     snapshot: Snapshot,
     current: Placement | None,
     reserved: dict[int, float],
+    gpus: dict[int, list[float]],
 ) -> None:
     node = snapshot.nodes.get(node_id)
     why = "not a known node"
     if node is not None:
-        why = reason(handler, node, request, snapshot, current, reserved.get(node_id, 0.0)) or ""
+        taken = gpus.setdefault(node_id, [])
+        why = reason(handler, node, request, snapshot, current, reserved.get(node_id, 0.0), taken) or ""
         if not stays(handler.handler_id, node_id, current):  # what runs there already is in the node's mem_util
             reserved[node_id] = reserved.get(node_id, 0.0) + memory_mib(handler, snapshot)
+            taken.append(gpu_mib(handler, snapshot) or 0.0)
     if why:
         raise Unplaceable(
             f"handler {handler.handler_id} may not run on node {node_id}", {node_id: why}, handler.handler_id
@@ -138,13 +164,16 @@ def _memory(handler: HandlerSpec, node: NodeView, snapshot: Snapshot, reserved_m
     return f"needs {needs:.0f} MiB, {max(free, 0):.0f} MiB are free"
 
 
-def _gpu(handler: HandlerSpec, node: NodeView, snapshot: Snapshot) -> str | None:
+def _gpu(handler: HandlerSpec, node: NodeView, snapshot: Snapshot, reserved: Sequence[float]) -> str | None:
     needs = gpu_mib(handler, snapshot)
     if needs is None:
         return None
-    if node.gpu_mem_free is None:
+    if not node.gpus:
         return "has no GPU"
-    return None if needs <= node.gpu_mem_free else f"needs {needs:.0f} MiB of a GPU, {node.gpu_mem_free:.0f} are free"
+    if gpu_short([*reserved, needs], node.gpus) == 0:
+        return None
+    others = f" for it and others that want {sum(reserved):.0f}" if any(reserved) else ""
+    return f"needs {needs:.0f} MiB of a GPU, {max(node.gpus):.0f} are free{others}"
 
 
 def _too_few(handler: HandlerSpec, snapshot: Snapshot, wanted: int, found: int) -> str:

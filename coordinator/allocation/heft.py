@@ -55,7 +55,7 @@ class _Schedule:
         search = self._search
         finish = np.maximum(self._ready(handler), self._core_free()) + self._times[handler] + self._back(handler)
         finish = np.where(
-            self._free >= search.memory[handler], finish, finish + 1e9
+            (self._free >= search.memory[handler]) & search.gpu_room(handler, self.nodes), finish, finish + 1e9
         )  # full: only where nothing else is
         chosen = [int(i) for i in np.argsort(finish, kind="stable")[: search.request.count(handler)]]
         self.nodes[handler] = tuple(chosen)

@@ -4,23 +4,27 @@ Moves, from small to large: a handler to another node; two neighbours each to an
 to one node. The first that ranks better is taken, until none does or the budget is spent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import combinations, product
+from math import inf
 
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.search import Chosen, Search
 
-Pools = Mapping[int, Sequence[int]]  # handler_id -> nodes worth trying, best first
+Pools = Mapping[int, Mapping[int, float]]  # handler_id -> nodes worth trying, best first, and ms that it would grow
 PAIR = 6  # nodes of a pool that two neighbours try together
 
 
-def improve(search: Search, nodes: Chosen, pools: Pools, budget: int) -> tuple[Rank, Chosen]:
-    """Return the local optimum from *nodes* and its rank, after at most *budget* placements looked at."""
+def improve(search: Search, nodes: Chosen, pools: Pools, budget: int, gain: float = inf) -> tuple[Rank, Chosen]:
+    """Return the local optimum from *nodes* and its rank, after at most *budget* placements looked at.
+
+    gain: ms; where it is known how much less crowding can bring, only single handlers move, to where they grow by less.
+    """
     best = search.rank(nodes)
     better = True
     while better and budget > 0:
         better = False
-        for moved in _moves(search, nodes, pools):
+        for moved in _moves(search, nodes, pools, gain):
             budget -= 1
             found = search.rank(moved)
             if _less(found, best):
@@ -39,25 +43,29 @@ def _less(a: Rank, b: Rank) -> bool:
     return False
 
 
-def _moves(search: Search, nodes: Chosen, pools: Pools) -> Iterator[Chosen]:
+def _moves(search: Search, nodes: Chosen, pools: Pools, gain: float) -> Iterator[Chosen]:
     free = [h for h in search.order if len(pools[h]) > len(nodes[h])]
-    for handler in free:
-        yield from _single(nodes, handler, pools[handler])
+    singles = [(ms, handler, n) for handler in free for n, ms in pools[handler].items() if n not in nodes[handler]]
+    for ms, handler, n in sorted(singles):
+        if ms < gain:
+            yield from _single(nodes, handler, n)
+    if gain < inf:
+        return
     links = {(k.source_handler, k.target_handler) for k in search.variant.topology.graph.links}
+    near = {h: list(pool)[:PAIR] for h, pool in pools.items()}
     pairs = [(a, b) for a, b in combinations(free, 2) if len(nodes[a]) == len(nodes[b]) == 1]
     for a, b in sorted(pairs, key=lambda pair: pair not in links):
-        for n, m in product(pools[a][:PAIR], pools[b][:PAIR]):
+        for n, m in product(near[a], near[b]):
             if (n,) != nodes[a] and (m,) != nodes[b]:
                 yield {**nodes, a: (n,), b: (m,)}
         if nodes[a] != nodes[b] and search.feasible[a][nodes[b][0]] and search.feasible[b][nodes[a][0]]:
             yield {**nodes, a: nodes[b], b: nodes[a]}
     ones = [h for h in free if len(nodes[h]) == 1]
-    for n in sorted({n for h in ones for n in pools[h][:PAIR]}):
+    for n in sorted({n for h in ones for n in near[h]}):
         yield {**nodes, **{h: (n,) for h in ones if search.feasible[h][n]}}
 
 
-def _single(nodes: Chosen, handler: int, pool: Sequence[int]) -> Iterator[Chosen]:
+def _single(nodes: Chosen, handler: int, n: int) -> Iterator[Chosen]:
     places = nodes[handler]
-    for i, n in product(range(len(places)), pool):
-        if n not in places:
-            yield {**nodes, handler: (*places[:i], n, *places[i + 1 :])}
+    for i in range(len(places)):
+        yield {**nodes, handler: (*places[:i], n, *places[i + 1 :])}

@@ -1,12 +1,14 @@
 """layered_dp: the shortest path over handler x node by measured times and links, mended where handlers compete."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
-from typing import NamedTuple
+from math import inf, nextafter
 
 import numpy as np
 
+from coordinator.allocation import candidates
 from coordinator.allocation.arrays import Floats, Ints
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot
 from coordinator.allocation.candidates import reduce
@@ -19,18 +21,23 @@ from coordinator.allocation.search import Chosen, Search
 from wire.messages import Maximize, Minimize
 
 POOL = 12  # nodes that a handler tries when a placement is mended
-MANY = 64  # nodes; from so many on mending is given less time, and may end near the lower bound
-BUDGET, BUDGET_MANY = 3000, 30  # placements looked at, for each beginning
+MANY, MANY_PRICED = 16, 64  # nodes from which mending is given less time; with other objectives than the latency
+BUDGET, BUDGET_MANY = 3000, 24  # placements looked at, for each beginning
 EXACT, NEAR = 1e-9, 0.01  # share above the lower bound
-CONFLICTS, CONFLICTS_MANY = 24, 6  # paths looked at until one has the memory
+CONFLICTS, CONFLICTS_MANY = 24, 3  # paths looked at until one has the memory
+FEW = 24  # nodes over which the way back and crowding are looked at
 KEPT = 15  # beginnings kept beside the newest: a service's variants
 
 
-class Beginning(NamedTuple):
-    """Paths over the nodes worth looking at. bound: no placement has a lower latency, ms."""
+@dataclass
+class Beginning:
+    """Paths over the nodes worth looking at. bound: no placement has a lower latency, ms. limit: what takes longer is
+    of no use, for another variant does not.
+    """
 
     paths: Paths
     bound: float
+    limit: float = inf
 
 
 class LayeredDp:
@@ -47,13 +54,18 @@ class LayeredDp:
         spread = replicated(begun.paths, found)
         return search.decision(spread.nodes, lambda h: _why(request, h, spread))
 
-    def least_ms(self, request: Request, snapshot: Snapshot, current: Placement | None) -> float:
+    def least_ms(
+        self, request: Request, snapshot: Snapshot, current: Placement | None, below: float | None = None
+    ) -> float:
         """Return a lower bound of what any placement of the first variant takes, without replicas that shorten its
-        queues. Raises Unplaceable.
+        queues; a closer one where that is less than *below*. Raises Unplaceable.
         """
         if wanted(request):
             return 0.0
-        return _begun(request, snapshot, current).bound
+        begun = _begun(request, snapshot, current)
+        if below is None or begun.bound >= below or request.replicas:
+            return begun.bound
+        return _closer(begun, below)
 
 
 def _begun(request: Request, snapshot: Snapshot, current: Placement | None) -> Beginning:
@@ -74,6 +86,13 @@ def begin(search: Search) -> Beginning:
     return Beginning(paths, paths.floor())
 
 
+def _closer(begun: Beginning, below: float) -> float:
+    """Return a lower bound, at most just above *below*: what is left when only nodes are used that can undercut it."""
+    begun.limit = below
+    part, beyond = begun.paths.part(below, FEW)
+    return max(begun.bound, min(part.best()[1], beyond, nextafter(below, inf)))
+
+
 def solve(search: Search) -> Chosen:
     """Return the best placement found; its memory may be short when nothing else was found."""
     return solved(begin(search))
@@ -81,19 +100,23 @@ def solve(search: Search) -> Chosen:
 
 def solved(begun: Beginning) -> Chosen:
     """Return the best placement found, from the shortest path on."""
-    paths, bound = begun
-    search = paths.search
-    ranks: list[tuple[Rank, Chosen]] = []
+    paths, bound = begun.paths, begun.bound
+    search, part, tried = paths.search, paths, list[tuple[Rank, Chosen]]()
     for nodes in _first_looks(paths):
-        ranks.append((search.rank(nodes), nodes))
-        if _proven(search, ranks[-1][0], bound):
+        tried.append((search.rank(nodes), nodes))
+        if _proven(search, tried[-1][0], bound):
             return nodes
-    paths = _narrowed(paths, [rank for rank, _ in ranks])
-    shortest, bound = _fitting(paths)
-    ranks.append((search.rank(shortest), shortest))
-    if _proven(search, ranks[-1][0], bound):
-        return shortest
-    return _mended(paths, min(ranks, key=lambda r: r[0])[1], bound, ranks)
+    part, beyond = paths, inf
+    if _by_latency(search) and not search.request.replicas:
+        part, beyond = paths.part(min(begun.limit, *(inf if any(rank[:2]) else rank[2] for rank, _ in tried)), FEW)
+    elif search.request.rate is not None:
+        part = Paths(search, paths.chosen, paths, crowded=True)
+    nodes, bound = _fitting(part)
+    tried.append((search.rank(nodes), nodes))
+    bound = min(bound, beyond)
+    if bound > begun.limit or _proven(search, tried[-1][0], bound):
+        return min(tried, key=_rank)[1]
+    return _mended(paths if any(min(tried, key=_rank)[0][:2]) else part, bound, tried)
 
 
 def _first_looks(paths: Paths) -> Iterator[Chosen]:
@@ -102,31 +125,32 @@ def _first_looks(paths: Paths) -> Iterator[Chosen]:
     yield _together(paths)
 
 
-def _narrowed(paths: Paths, ranks: list[Rank]) -> Paths:
-    """Return the paths over the nodes by which the best of *ranks* can be beaten, where many are looked at; with the
-    crowding of cores.
-    """
+def _mended(paths: Paths, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
+    """Return the best of *ranks* and of what local improvement makes of it and of other beginnings."""
     search = paths.search
-    known = [rank[2] for rank in ranks if rank[0] == 0]  # ms, where the latency is what counts
-    if len(paths.chosen) < MANY or not known or search.request.replicas or not _by_latency(search):
-        return Paths(search, paths.chosen, paths, crowded=True) if search.request.rate is not None else paths
-    kept = paths.within(min(known))
-    kept = np.union1d(kept, [n for h in search.demand for n in np.argsort(paths.times[h], kind="stable")[:POOL]])
-    if search.fixed_entry is not None:
-        kept = np.union1d(kept, [paths.at[search.fixed_entry]])
-    return Paths(search, paths.chosen[kept.astype(np.intp)], paths, crowded=True)
-
-
-def _mended(paths: Paths, best: Chosen, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
-    """Return the best of *ranks* and of what local improvement makes of *best* and of other beginnings."""
-    search = paths.search
-    many = len(search.nodes) >= MANY
-    budget = BUDGET_MANY if many else BUDGET
-    for start in (best, *_starts(paths, few=many)):
-        ranks.append(improve(search, start, _pools(paths, start), budget))
+    few = _many(search)
+    for start in (min(ranks, key=_rank)[1], *_starts(paths, few=few)):
+        gain = _crowding(search, start) if few and _by_latency(search) and not any(search.rank(start)[:2]) else inf
+        budget = BUDGET_MANY if few else BUDGET
+        ranks.append(improve(search, start, _pools(paths, start), budget, gain))
         if _proven(search, ranks[-1][0], bound):
             break
-    return min(ranks, key=lambda r: r[0])[1]
+    return min(ranks, key=_rank)[1]
+
+
+def _crowding(search: Search, nodes: Chosen) -> float:
+    """Return the ms by which the path's handlers wait longer because of each other."""
+    own = {h: sum(search.costs.own(h, nodes)) for h in search.path}
+    return sum(ms - float(np.mean([search.times(h)[n] for n in nodes[h]])) for h, ms in own.items())
+
+
+def _many(search: Search) -> bool:
+    """Return True where there are so many nodes that mending is given less time, and may end near the lower bound."""
+    return len(search.nodes) >= (MANY if _by_latency(search) else MANY_PRICED)
+
+
+def _rank(tried: tuple[Rank, Chosen]) -> Rank:
+    return tried[0]
 
 
 def _fitting(paths: Paths) -> tuple[Chosen, float]:
@@ -136,7 +160,7 @@ def _fitting(paths: Paths) -> tuple[Chosen, float]:
     (conflict-based search, Sharon et al. 2015); the first path without a conflict is the shortest that fits.
     """
     search, serial = paths.search, count()
-    many = len(search.nodes) >= MANY
+    many = _many(search)
     nodes, least = paths.best()
     queue = [(least, next(serial), paths.times, nodes)]
     for _ in range(CONFLICTS_MANY if many else CONFLICTS):
@@ -145,7 +169,7 @@ def _fitting(paths: Paths) -> tuple[Chosen, float]:
         whole = _completed(paths, nodes)
         if node is None or bound >= FAR:
             return whole, bound
-        there = [h for h in search.path if node in nodes[h] and search.memory[h] > 0]
+        there = [h for h in search.path if node in nodes[h] and (search.memory[h] > 0 or search.gpu.get(h))]
         for handler in (
             dict.fromkeys((there[0], there[-1])) if many and there else there
         ):  # an end, for that costs one hop only
@@ -161,14 +185,13 @@ def _fitting(paths: Paths) -> tuple[Chosen, float]:
 
 
 def _candidates(search: Search) -> Ints:
-    order = [*search.path, *search.demand]
-    times = np.array([search.times(h) for h in order])
-    feasible = np.array([search.feasible[h] for h in order])
-    compete = search.request.rate is not None or any(search.memory.values()) or search.request.replicas
-    linked = {n for pair in search.costs.model.links.measured for n in pair}
-    chosen = reduce(
-        search.nodes, times, feasible, linked, 3 if compete else 1, [search.request.count(h) for h in order]
-    )
+    order, every = [*search.path, *search.demand], np.arange(len(search.nodes))
+    if len(every) <= candidates.SMALL:
+        return every
+    spare = 3 if search.request.rate is not None or search.request.replicas else 2 if search.resources else 1
+    rooms = [(resource.of(order, every), resource.free) for resource in search.resources]
+    linked = search.costs.model.links.linked
+    chosen = reduce(search.nodes, search.weights, rooms, linked, spare, [search.request.count(h) for h in order])
     if search.fixed_entry is None:
         return chosen
     return np.union1d(chosen, [search.fixed_entry]).astype(np.intp)
@@ -176,7 +199,7 @@ def _candidates(search: Search) -> Ints:
 
 def _proven(search: Search, rank: Rank, bound: float) -> bool:
     """Return True when nothing can be (much) better: the bound is met and the objective is the latency."""
-    share = NEAR if len(search.nodes) >= MANY else EXACT
+    share = NEAR if _many(search) else EXACT
     return _by_latency(search) and rank[0] == rank[1] == 0 and rank[2] <= bound * (1 + share)
 
 
@@ -208,13 +231,17 @@ def _completed(paths: Paths, nodes: Chosen) -> Chosen:
 
 
 def _pools(paths: Paths, nodes: Chosen) -> Pools:
-    """Return for each handler the nodes worth trying: the nearest to its neighbours, and those used already."""
+    """Return for each handler the nodes worth trying, with the ms that its time and the way from and to its neighbours
+    would grow: the nearest to its neighbours, and those used already.
+    """
     search, used = paths.search, {n for places in nodes.values() for n in places}
     pools = {}
     for handler in search.order:
         near = paths.near(handler, nodes)
         best = [int(paths.chosen[at]) for at in np.argsort(near, kind="stable")[:POOL]]
-        pools[handler] = [n for n in dict.fromkeys([*best, *sorted(used)]) if search.feasible[handler][n]]
+        here = min(near[paths.at[n]] for n in nodes[handler])
+        tried = [n for n in dict.fromkeys([*best, *sorted(used)]) if search.feasible[handler][n]]
+        pools[handler] = {n: float(near[paths.at[n]] - here) for n in tried}
     return pools
 
 
@@ -235,7 +262,9 @@ def _together(paths: Paths) -> Chosen:
     """Return all handlers that may on the node which computes them soonest and has the memory for them."""
     search = paths.search
     alone = sum((paths.times[h] for h in search.order), np.zeros(len(paths.chosen)))
-    alone = alone + FAR * len(search.order) * (search.nodes.mem_free[paths.chosen] < sum(search.memory.values()))
+    for resource in search.resources:
+        wants = resource.of(search.order, paths.chosen).sum(axis=0)
+        alone = alone + FAR * len(search.order) * (resource.free[paths.chosen] < wants)
     at = int(np.argmin(alone))
     node = int(paths.chosen[at])
     return _completed(paths, {h: (node,) for h in search.order if search.feasible[h][node]})

@@ -3,6 +3,7 @@
 transfer = latency + bytes / bandwidth (+ JPEG coding where the link asks for it); 0 on one node (shared memory).
 """
 
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -34,14 +35,11 @@ class LinkCosts:
 
     def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
         self._nodes = nodes
-        index = nodes.index
-        self.measured = {
-            (index[a], index[b]): (link.latency_ms, _ms_per_byte(link))
-            for (a, b), link in snapshot.links.items()
-            if a in index and b in index and a != b
-        }
-        self._ends: Ints = np.array(list(self.measured), np.intp).reshape(-1, 2).T  # sources, targets
-        self._costs: Floats = np.array(list(self.measured.values()), float).reshape(-1, 2).T  # ms, ms per byte
+        links = _between(nodes, snapshot)
+        self._ends: Ints = np.array(list(links), np.intp).reshape(-1, 2).T  # sources, targets
+        latency = [link.latency_ms for link in links.values()]
+        self._costs: Floats = np.array([latency, [_ms_per_byte(link) for link in links.values()]], float)
+        self._measured = dict(zip(links, self._costs.T.tolist(), strict=True))  # (source, target) -> ms, ms per byte
         self._matrices: tuple[bytes, Floats, Floats] | None = None
         self._sends: dict[Load, tuple[Floats, Floats]] = {}
         count = len(nodes.zones)
@@ -49,6 +47,11 @@ class LinkCosts:
         self.zone_ms: Floats = np.where(same, SAME_ZONE.latency_ms, OTHER_ZONE.latency_ms)
         self.zone_per_byte: Floats = np.where(same, _ms_per_byte(SAME_ZONE), _ms_per_byte(OTHER_ZONE))
         self._learn_zones()
+
+    @cached_property
+    def linked(self) -> Ints:
+        """The nodes with measured links."""
+        return np.unique(self._ends)
 
     def cost(self, source: int, target: int, load: Load) -> float:
         """Return ms from node to node (indices)."""
@@ -62,9 +65,9 @@ class LinkCosts:
         return 0.0 if source == target else self._pair(source, target)[1]
 
     def _pair(self, source: int, target: int) -> tuple[float, float]:
-        measured = self.measured.get((source, target))
+        measured = self._measured.get((source, target))
         if measured:
-            return measured
+            return measured[0], measured[1]
         a, b = self._nodes.zone[source], self._nodes.zone[target]
         return float(self.zone_ms[a, b]), float(self.zone_per_byte[a, b])
 
@@ -102,11 +105,18 @@ class LinkCosts:
         """Take for each pair of zones the median of what was measured between their nodes."""
         sources, targets = self._nodes.zone[self._ends]
         pairs: Ints = sources * len(self._nodes.zones) + targets
+        keys, begins, counts = np.unique(np.sort(pairs), return_index=True, return_counts=True)
+        low, high = begins + (counts - 1) // 2, begins + counts // 2
         for matrix, values in zip((self.zone_ms, self.zone_per_byte), self._costs, strict=True):
-            order = np.lexsort((values, pairs))
-            keys, begins, counts = np.unique(pairs[order], return_index=True, return_counts=True)
-            low, high = values[order[begins + (counts - 1) // 2]], values[order[begins + counts // 2]]
-            matrix.flat[keys] = (low + high) / 2
+            values = values[np.lexsort((values, pairs))]
+            matrix.flat[keys] = (values[low] + values[high]) / 2
+
+
+def _between(nodes: Nodes, snapshot: Snapshot) -> dict[tuple[int, int], LinkView]:
+    """Return what was measured between two known nodes (indices)."""
+    at = nodes.index.get
+    found = {(at(a, -1), at(b, -1)): link for (a, b), link in snapshot.links.items() if a != b}
+    return {ends: link for ends, link in found.items() if min(ends) >= 0}
 
 
 def load_of(variant: Variant, link: Link, snapshot: Snapshot) -> Load:

@@ -9,6 +9,7 @@ join the ways choose the common node apart, so it is a lower bound there; walkin
 """
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from coordinator.allocation.search import Chosen, Search
 ToGo = Mapping[int, Floats]  # handler -> ms by run and node; (runs, nodes), or (entries, runs, nodes)
 Times = Mapping[int, Floats]  # handler -> ms on each of the chosen nodes
 ENTRIES = 24  # entry nodes tried where the way back matters; the bound ends it earlier nearly always
+NEAR = 12  # nodes kept for a handler on demand, the fastest
 BLOCK = 40_000  # elements: so large may a matrix over entries and nodes be
 
 
@@ -32,14 +34,16 @@ class Paths:
         self.search, self.chosen, self._of = search, chosen, of
         self._part = () if of is None else np.ix_(*2 * (np.searchsorted(of.chosen, chosen),))
         self._sends: dict[Load, tuple[Floats, Floats]] = {}
-        self.at = {int(n): i for i, n in enumerate(chosen)}
-        self.times = {h: np.where(search.feasible[h][chosen], search.times(h)[chosen], FAR) for h in search.order}
+        self.at = dict(zip(chosen.tolist(), range(len(chosen)), strict=True))
+        weights = search.weights[:, chosen]
+        self.times = dict(zip((*search.path, *search.demand), weights, strict=True))
         shape = search.costs.shape
         self._runs, self.feeds, self.fed_by = shape.runs, shape.feeds, shape.fed_by
         self.loads = search.costs.loads
         self._needs = [resource.of(search.path, chosen) for resource in search.resources]
         self._free = [resource.free[chosen] for resource in search.resources]
         self._kept: ToGo | None = None
+        self._parted: tuple[tuple[float, int], tuple[Paths, float]] | None = None
         self._more = self._full()
         if crowded and search.request.rate is not None:
             self._more += self._runs.crowding(search.cores(chosen))
@@ -80,8 +84,14 @@ class Paths:
 
         times: other than self.times, where some places are barred.
         """
-        onward = self._onward() if times is None else self.to_go(self._own(times), self._home())
-        own, bounds = self._own(times or self.times), self._bounds(onward)
+        return self._best if times is None else self._shortest(times, self.to_go(self._own(times), self._home()))
+
+    @cached_property
+    def _best(self) -> tuple[Chosen, float]:
+        return self._shortest(self.times, self._onward())
+
+    def _shortest(self, times: Times, onward: ToGo) -> tuple[Chosen, float]:
+        own, bounds = self._own(times), self._bounds(onward)
         order: list[int] = np.argsort(bounds, kind="stable")[: ENTRIES + 1].tolist()
         nodes = self._walk(onward, self._begin(order[0]), own)
         if self.search.fixed_entry is not None or self._returned(nodes):
@@ -166,21 +176,40 @@ class Paths:
         np.fill_diagonal(sends, FAR)
         return sends
 
-    def within(self, limit: float) -> Ints:
-        """Return the positions of the nodes that any placement with a latency up to *limit* may use on its path."""
+    @cached_property
+    def least(self) -> Floats:
+        """For each node a lower bound of the latency of any placement whose path uses it."""
         search, ahead, to_go = self.search, dict[int, Floats](), self._onward()
-        fixed = search.fixed_entry
-        kept = np.zeros(len(self.chosen), bool)
+        least = np.full(len(self.chosen), np.inf)
         for handler in search.path:
             arrive: Floats = np.zeros(len(self.chosen))
-            if handler == search.costs.entry and fixed is not None:
-                arrive = self._arrive(self.at[fixed])
+            if handler == search.costs.entry and search.fixed_entry is not None:
+                arrive = self._arrive(self.at[search.fixed_entry])
             for source in self.fed_by[handler]:
                 sends = self.send(self.loads[source, handler])
-                arrive = np.maximum(arrive, (ahead[source] + sends.T).min(axis=1))
-            kept |= arrive + to_go[handler][0] <= limit
+                arrive = np.maximum(arrive, (ahead[source][:, None] + sends).min(axis=0))
+            least = np.minimum(least, arrive + to_go[handler][0])
             ahead[handler] = arrive + self.times[handler]
-        return np.flatnonzero(kept)
+        return least
+
+    def part(self, limit: float, few: int) -> tuple["Paths", float]:
+        """Return the paths over nodes by which a latency up to *limit* can be had, *few* and those that cannot be
+        missed at most; and what no placement over other nodes undercuts. Its runs crowd each other.
+        """
+        if self._parted is None or self._parted[0] != (limit, few):
+            self._parted = (limit, few), self._part_of(limit, few)
+        return self._parted[1]
+
+    def _part_of(self, limit: float, few: int) -> tuple["Paths", float]:
+        search = self.search
+        order = np.argsort(self.least, kind="stable")
+        beyond = float(self.least[order[few]]) if len(order) > few else np.inf
+        kept = order[:few][self.least[order[:few]] <= limit]
+        fastest = [times.argmin() for times in self.times.values()]
+        home = [] if search.fixed_entry is None else [self.at[search.fixed_entry]]
+        near = [n for h in search.demand for n in np.argsort(self.times[h], kind="stable")[:NEAR]]
+        kept = np.unique(np.concatenate([kept, np.array([*fastest, *home, *near], np.intp)]))
+        return Paths(search, self.chosen[kept], self, crowded=True), beyond if beyond <= limit else np.inf
 
     def weighed(self, times: Times, scale: float) -> Chosen:
         """Return the placement with the least sum of *times* (any weights) and *scale* x transfers along its paths."""

@@ -19,11 +19,14 @@ class Plan:
         self._nodes: dict[int, tuple[int, ...]] = {}
         self._explanation: list[Explanation] = []
         self._reserved: dict[int, float] = {}  # node_id -> MiB put there by this plan
+        self._gpus: dict[int, list[float]] = {}  # node_id -> MiB of a GPU that each handler put there wants
         self._added: dict[int, float] = {}  # node_id -> % CPU put there by this plan
 
     def feasible(self, handler_id: int) -> list[int]:
         """Return the nodes that may run the handler, by node_id. Raises Unplaceable with a reason per node."""
-        return feasibility.fits(self.variant, self.request, self.snapshot, self.current, handler_id, self._reserved)
+        return feasibility.fits(
+            self.variant, self.request, self.snapshot, self.current, handler_id, self._reserved, self._gpus
+        )
 
     def load(self, node_id: int) -> float:
         """Return the node's load in %, 0-100 and above, with what this plan has put there."""
@@ -77,14 +80,15 @@ class Plan:
 
     def _refusal(self, handler_id: int, node_id: int) -> str | None:
         handler, node = self.variant.topology.handlers[handler_id], self.snapshot.nodes[node_id]
-        left = self._reserved.get(node_id, 0.0)
-        return feasibility.reason(handler, node, self.request, self.snapshot, self.current, left)
+        left, gpus = self._reserved.get(node_id, 0.0), self._gpus.get(node_id, ())
+        return feasibility.reason(handler, node, self.request, self.snapshot, self.current, left, gpus)
 
     def _reserve(self, handler_id: int, node_id: int, replicas: int) -> None:
         """Count memory and CPU. A session keeps one core busy, shared by service time; with a rate, rate x time."""
         handler, node = self.variant.topology.handlers[handler_id], self.snapshot.nodes[node_id]
         if not feasibility.stays(handler_id, node_id, self.current):
             self._reserved[node_id] = self._reserved.get(node_id, 0.0) + feasibility.memory_mib(handler, self.snapshot)
+            self._gpus.setdefault(node_id, []).append(feasibility.gpu_mib(handler, self.snapshot) or 0.0)
         own = service_ms(handler, node_id, self.snapshot)[0]
         if self.request.rate is not None:
             cores = self.request.rate * own / 1000

@@ -1,6 +1,7 @@
 """What the searching algorithms share: which nodes may take which handler, placements and their rank, the decision."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from coordinator.allocation import feasibility
 from coordinator.allocation.arrays import Bools, Floats, Ints
 from coordinator.allocation.base import Decision, Explanation, Placement, Request, Snapshot, Unplaceable, Variant
 from coordinator.allocation.cost import Outcome, evaluator
+from coordinator.allocation.links import FAR
 from coordinator.allocation.objective import Rank, rank
 from coordinator.allocation.predict import predicted
 from coordinator.allocation.queueing import queue_ms
@@ -41,8 +43,9 @@ class Search:
         self.path, self.demand = self.costs.shape.needed, self.costs.shape.demand
         handlers = variant.topology.handlers
         self.memory = {h: feasibility.memory_mib(handlers[h], snapshot) for h in self.order}
-        self._labelled = self.nodes.labelled(request.labels)
-        self.feasible = {h: self._feasible(h) for h in self.order}
+        gpu = {h: feasibility.gpu_mib(handlers[h], snapshot) for h in self.order}
+        self.gpu = {h: mib for h, mib in gpu.items() if mib is not None}  # of those that use one
+        self.feasible = self._may()
         for handler in self.order:
             if int(self.feasible[handler].sum()) < request.count(handler):
                 feasibility.fits(variant, request, snapshot, current, handler)
@@ -59,6 +62,13 @@ class Search:
                 times = times + queue_ms(cost.ms, self.request.rate, self.request.count(handler))
             self._times[handler] = times
         return self._times[handler]
+
+    @cached_property
+    def weights(self) -> Floats:
+        """(handlers, nodes) ms, FAR where a handler may not run; the handlers of the path first."""
+        order = [*self.path, *self.demand]
+        times, feasible = np.array([self.times(h) for h in order]), np.array([self.feasible[h] for h in order])
+        return np.where(feasible, times, FAR)
 
     def cores(self, chosen: Ints) -> Cores:
         """Return what the session takes of the chosen nodes' cores at its rate."""
@@ -99,7 +109,25 @@ class Search:
                 if not self.stays(handler, n):
                     taken[n] = taken.get(n, 0.0) + self.memory[handler]
         free = self.nodes.mem_free
-        return {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
+        short = {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
+        for n in {n for handler in self.gpu for n in nodes.get(handler, ())}:
+            mib = feasibility.gpu_short(self._gpu_wants(nodes, n), self.nodes.views[n].gpus)
+            if mib > 0:
+                short[n] = short.get(n, 0.0) + mib
+        return short
+
+    def _gpu_wants(self, nodes: Mapping[int, Sequence[int]], node: int) -> list[float]:
+        """Return what each handler that comes to the node wants of a GPU there, MiB."""
+        return [mib for h, mib in self.gpu.items() if node in nodes.get(h, ()) and not self.stays(h, node)]
+
+    def gpu_room(self, handler: int, nodes: Chosen) -> Bools:
+        """Return for each node whether its GPUs have room for *handler* beside those of *nodes*."""
+        room = np.ones(len(self.nodes), bool)
+        if handler in self.gpu:
+            for n in {n for other in self.gpu for n in nodes.get(other, ())}:
+                wants = self._gpu_wants({**nodes, handler: (n,)}, n)
+                room[n] = feasibility.gpu_short(wants, self.nodes.views[n].gpus) == 0
+        return room
 
     def decision(self, nodes: Chosen, why: Callable[[int], str]) -> Decision:
         """Return the placement as a decision. *why*: for each handler."""
@@ -117,12 +145,16 @@ class Search:
         reasons = {}
         for i, view in enumerate(self.nodes.views):
             wants = sum(self.memory[h] for h, places in nodes.items() if i in places and not self.stays(h, i))
-            if view.mem_total and wants > view.mem_free:
+            of_gpu = self._gpu_wants(nodes, i)
+            if of_gpu and feasibility.gpu_short(of_gpu, view.gpus) > 0:
+                reasons[view.node_id] = f"needs {sum(of_gpu):.0f} MiB of GPUs, {_mib(view.gpus)} are free"
+            elif view.mem_total and wants > view.mem_free:
                 reasons[view.node_id] = f"needs {wants:.0f} MiB, {view.mem_free:.0f} MiB are free"
             else:
                 reasons[view.node_id] = view.refuses or f"{view.mem_free:.0f} MiB are free"
-        whole = sum(self.memory.values())
-        return Unplaceable(f"the handlers want {whole:.0f} MiB, which no sharing out over the nodes gives", reasons)
+        whole, gpu = sum(self.memory.values()), sum(self.gpu.values())
+        words = f"{whole:.0f} MiB" + (f" and {gpu:.0f} MiB of GPUs" if gpu else "")
+        return Unplaceable(f"the handlers want {words}, which no sharing out over the nodes gives", reasons)
 
     def _explanation(self, handler: int, nodes: Sequence[int], why: str) -> Explanation:
         spec = self.variant.topology.handlers[handler]
@@ -131,35 +163,40 @@ class Search:
         ids = tuple(self.nodes.ids[n] for n in nodes)
         return Explanation(handler_id=handler, handler_type=spec.handler_type, name=name, nodes=ids, why=why)
 
-    def _feasible(self, handler: int) -> Bools:
-        """Return for each node what feasibility.reason says of it, at once."""
-        nodes, spec = self.nodes, self.variant.topology.handlers[handler]
-        kept = np.zeros(len(nodes), bool)
-        kept[[nodes.index[n] for n in self._current(handler) if n in nodes.index]] = True
-        may: Bools = nodes.available(spec.handler_type) & self._labelled
-        gpu = feasibility.gpu_mib(spec, self.snapshot)
-        room = nodes.mem_free >= self.memory[handler]
-        if gpu is not None:
-            room = room & (nodes.gpu_mem_free >= gpu)
-        may = may & (kept | (nodes.takes & room))
-        pins = self.request.pins.get(handler, ())
-        if pins:
-            pinned = np.zeros(len(nodes), bool)
-            pinned[[nodes.index[n] for n in pins if n in nodes.index]] = True
-            may = may & pinned
-        return may
+    def _may(self) -> dict[int, Bools]:
+        """Return for each handler and node what feasibility.reason says of it, at once."""
+        nodes, handlers = self.nodes, self.variant.topology.handlers
+        may = np.array([nodes.available(handlers[h].handler_type) for h in self.order]) & nodes.labelled(
+            self.request.labels
+        )
+        takes = nodes.takes & (nodes.mem_free >= np.array([[self.memory[h]] for h in self.order]))
+        for row, handler in enumerate(self.order):
+            if handler in self.gpu:
+                takes[row] &= nodes.gpu_mem_free >= self.gpu[handler]
+            takes[row, self._at(self._current(handler))] = True
+            pins = self.request.pins.get(handler, ())
+            if pins:
+                may[row, np.delete(np.arange(len(nodes)), self._at(pins))] = False
+        return dict(zip(self.order, may & takes, strict=True))
+
+    def _at(self, node_ids: Iterable[int]) -> list[int]:
+        """Return the indices of those that are known."""
+        return [self.nodes.index[n] for n in node_ids if n in self.nodes.index]
 
     def _resources(self) -> list[Resource]:
-        """Return memory, where any handler wants some; what runs somewhere already needs no more there."""
-        if not any(self.memory.values()):
-            return []
-        needs: dict[int, Floats | float] = dict(self.memory)
+        """Return memory and the sum of the GPUs', where any handler wants some."""
+        found = (self.memory, self.nodes.mem_free), (self.gpu, self.nodes.gpu_mem_sum)
+        return [Resource(self._needs(wants), free) for wants, free in found if any(wants.values())]
+
+    def _needs(self, wants: Mapping[int, float]) -> dict[int, Floats | float]:
+        """Return what each handler wants; what runs somewhere already needs no more there."""
+        needs: dict[int, Floats | float] = {h: wants.get(h, 0.0) for h in self.order}
         for handler in self.order:
-            kept = [self.nodes.index[n] for n in self._current(handler) if n in self.nodes.index]
+            kept = self._at(self._current(handler))
             if kept:
-                needs[handler] = need = np.full(len(self.nodes), self.memory[handler])
+                needs[handler] = need = np.full(len(self.nodes), wants.get(handler, 0.0))
                 need[kept] = 0.0
-        return [Resource(needs, self.nodes.mem_free)]
+        return needs
 
     def stays(self, handler: int, node: int) -> bool:
         """Return True when the handler runs on that node (index) already."""
@@ -174,3 +211,7 @@ class Search:
         if index is None:
             raise Unplaceable("the entry node takes no sessions", {node_id: "not a known node"})
         return index
+
+
+def _mib(gpus: Sequence[float]) -> str:
+    return " + ".join(f"{mib:.0f}" for mib in gpus) or "none"

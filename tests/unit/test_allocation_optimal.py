@@ -5,11 +5,11 @@ import statistics
 
 import pytest
 
-from benchmarks.exhaustive import PORTS, gaps, graph, node, types
+from benchmarks.exhaustive import PORTS, every, gaps, graph, node, placed, types
 from coordinator.allocation import ALGORITHMS, candidates
 from coordinator.allocation.base import Measured, Request, Snapshot, Variant, work
 from wire.graph import Topology
-from wire.messages import Minimize, Objective
+from wire.messages import Graph, HandlerSpec, Link, Minimize, Objective, ResultSpec
 
 COUNT = 200
 
@@ -28,6 +28,26 @@ def test_where_handlers_compete_it_is_nearly_always_the_best(joins: bool) -> Non
     assert len(found) > COUNT // 4  # the others have no place at all
     assert statistics.median(found) < 1e-4
     assert statistics.mean(found) <= 0.02
+
+
+@pytest.mark.parametrize("rate", [None, 5.0])
+def test_on_more_nodes_it_is_near_the_best_though_memory_is_short(rate: float | None) -> None:
+    """16 nodes, where mending is given less time: what the shortest path knows of memory and cores must do."""
+    found = []
+    for seed in range(4):
+        draw = random.Random(seed)
+        handlers = [HandlerSpec(handler_id=i, handler_type=i + 1) for i in range(3)]
+        links = [Link(source_handler=i, target_handler=i + 1, target_input=0) for i in range(2)]
+        asked = Graph(handlers=handlers, links=links, results=[ResultSpec(handler_id=2)])
+        nodes = {n: node(draw, n, memory=True) for n in range(1, 17)}
+        variant = Variant(variant_name="v", accuracy=None, topology=Topology(asked, PORTS))
+        request = Request(service="s", variants=(variant,), rate=rate, entry_node=draw.choice([None, 1]))
+        snapshot = Snapshot(nodes=nodes, types=types(draw, memory=True))
+        best = min(of.latency_ms for of in every(request, snapshot))
+        decision = placed(request, snapshot)
+        assert decision is not None
+        found.append(decision.predicted.latency_ms / best - 1)
+    assert max(found) <= 0.011
 
 
 @pytest.mark.parametrize("aim", [Minimize.COST, Minimize.ENERGY])
