@@ -28,7 +28,7 @@ class Held:
     placement: Placement | None = None
     promised: tuple[Variant, Placement] | None = None  # as decided, from then on
     predicted: Predicted | None = None
-    fps: float | None = None  # answered, in the last period
+    fps: float | None = None  # answered, in the last seconds
     processes: dict[tuple[int, int], Process] = field(default_factory=dict)  # (handler, node)
     works: dict[int, tuple[Work, float]] = field(default_factory=dict)  # handler -> work, MiB
     leaving: list[Plan] = field(default_factory=list)  # plans that it moved away from, until their frames are through
@@ -38,7 +38,7 @@ class Held:
     broken_since: float | None = None
     better_since: float | None = None  # another place is
     moves: list[float] = field(default_factory=list)
-    latencies: list[float] = field(default_factory=list)  # s, of the last periods
+    results: list[tuple[float, float]] = field(default_factory=list)  # when heard of, and latency, s: the latest
     refusals: int = 0
     sequence: int = 0
     again: float = 0.0  # s, when a refused client asks again or a repair is tried again

@@ -13,7 +13,7 @@ from wire.messages import Books, NodeSession, Running
 
 AT_ONCE = 2  # sessions looked at for a better place in a period, the worst off first
 LOOK_S, LOOK_AGAIN_S = 60.0, 10.0  # one that is well is looked at so seldom; one that misses its objective, or may gain
-KEPT = 100  # latest results, of which an entry tells the percentiles
+FRESH_S, LEAST_RESULTS, FPS_OVER_S = 10.0, 16, 5.0  # what figures are of, as node.gateway.outcomes has it
 
 
 class Rebalancer:
@@ -26,9 +26,10 @@ class Rebalancer:
 
     def read(self, held: Held, now: float) -> None:
         """Take what the session's entry measured, and note since when a bound is broken."""
-        recent = held.session.tally.take_recent()
-        held.fps = len(recent) / self._settings.period_s
-        held.latencies = (held.latencies + recent)[-KEPT:] if recent else held.latencies
+        held.results += [(now, latency) for latency in held.session.tally.take_recent()]
+        fresh = sum(now - heard < FRESH_S for heard, _ in held.results)
+        held.results = held.results[-max(fresh, LEAST_RESULTS) :]
+        held.fps = sum(now - heard < FPS_OVER_S for heard, _ in held.results) / FPS_OVER_S
         wants = asking.objective(held, self._settings)
         held.fault = rebalance.measured_fault(wants, _reported(held), held.clients.window, held.dropped_lately())
         if held.fault is None:
@@ -73,14 +74,14 @@ class Rebalancer:
             held.better_since = now
         if verdict.move and self._carrier.begin(held, decision):
             held.moves.append(now)
-            held.latencies.clear()
+            held.results.clear()
             held.better_since = None
             self.moves += 1
 
 
 def _reported(held: Held) -> NodeSession:
     """Return what the session's entry would report."""
-    ordered = sorted(held.latencies)
+    ordered = sorted(latency for _, latency in held.results)
     latencies = {"p95": 1000 * ordered[int(0.95 * (len(ordered) - 1))]} if ordered else {}
     return NodeSession(
         session_id=held.number,
