@@ -42,6 +42,11 @@ def _nodes(rows: Rows) -> Iterator[Metric]:
     labels = ["node_id", "node_name"]
     cpu = GaugeMetricFamily("faceservice_node_cpu_ratio", "CPU in use on the node, 0 to 1", labels=labels)
     memory = GaugeMetricFamily("faceservice_node_memory_ratio", "Memory in use on the node, 0 to 1", labels=labels)
+    gpu_labels = [*labels, "gpu_id"]
+    gpu = GaugeMetricFamily("faceservice_node_gpu_ratio", "A GPU's use, 0 to 1", labels=gpu_labels)
+    gpu_memory = GaugeMetricFamily(
+        "faceservice_node_gpu_memory_ratio", "A GPU's memory in use, 0 to 1", labels=gpu_labels
+    )
     up = GaugeMetricFamily("faceservice_node_up", "1 unless the node is down", labels=labels)
     for row in rows.nodes.values():
         names = [str(row.id), row.name]
@@ -49,7 +54,11 @@ def _nodes(rows: Rows) -> Iterator[Metric]:
         for metric, percent in ((cpu, row.cpu), (memory, row.mem)):
             if percent is not None:
                 metric.add_metric(names, percent / 100)
-    yield from (up, cpu, memory)
+        for gpu_id, card in enumerate(row.gpus):
+            for metric, percent in ((gpu, card.util), (gpu_memory, card.mem)):
+                if percent is not None:
+                    metric.add_metric([*names, str(gpu_id)], percent / 100)
+    yield from (up, cpu, memory, gpu, gpu_memory)
 
 
 def _sessions(rows: Rows) -> Iterator[Metric]:

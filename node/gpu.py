@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Gpus:
-    """The node's GPUs. Not thread-safe: one thread samples."""
+    """The node's GPUs. Any thread may `sample`; `processes` is one thread's."""
 
     def __init__(self) -> None:
         self._handles: list[Any] = []  # NVML's opaque handles, by gpu_id

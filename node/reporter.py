@@ -48,7 +48,7 @@ class Reporter:
         self._processes = processes
         self._gpus = Gpus()
         self._hardware = sampler.hardware(self._gpus)
-        self._load = sampler.LoadMeter()
+        self._load = sampler.LoadMeter(self._gpus)
         self._sampler = sampler.Sampler(self._gpus)
         self._outbox = Outbox(node_id, boot_id)
         self._links: list[LinkStats] = []

@@ -12,7 +12,7 @@ import psutil
 
 from node.control import LinkStats
 from node.gpu import Gpus
-from wire.messages import GpuInfo, Hardware, LinkInfo, Load, ProcInfo, SysInfo
+from wire.messages import GpuInfo, GpuLoad, Hardware, LinkInfo, Load, ProcInfo, SysInfo
 
 MIB = 1 << 20
 MIN_PERIOD_S = 0.1  # the kernel counts in 10 ms: shorter periods say nothing
@@ -177,8 +177,8 @@ def hardware(gpus: Gpus) -> Hardware:
 class LoadMeter:
     """The load between two heartbeats."""
 
-    def __init__(self) -> None:
-        self._cpu = CpuMeter()
+    def __init__(self, gpus: Gpus) -> None:
+        self._cpu, self._gpus = CpuMeter(), gpus
 
     def read(self) -> Load:
         """Return the node's load since the last call."""
@@ -187,6 +187,10 @@ class LoadMeter:
             mem_util=psutil.virtual_memory().percent,
             shm_free=_free("/dev/shm"),  # noqa: S108 - asked how full it is, nothing is made there
             disk_free=_free("."),
+            gpus=[
+                GpuLoad(gpu_id=g.gpu_id, util=g.gpu_util, mem_util=g.gpu_mem_util)
+                for g in self._gpus.sample(time.time())
+            ],
         )
 
 

@@ -183,6 +183,14 @@ class Hardware(Body, frozen=True, kw_only=True):
     gpus: list[Gpu] = []
 
 
+class GpuLoad(Body, frozen=True, kw_only=True):
+    """What a GPU is doing."""
+
+    gpu_id: Count
+    util: float  # %, 0-100
+    mem_util: float  # % of its memory
+
+
 class Load(Body, frozen=True, kw_only=True):
     """A node's load, sampled just before the heartbeat."""
 
@@ -190,6 +198,7 @@ class Load(Body, frozen=True, kw_only=True):
     mem_util: float  # %
     shm_free: Count | None = None  # MiB free in shared memory, where frames between handlers are
     disk_free: Count | None = None  # MiB free where the node runs
+    gpus: list[GpuLoad] = []
 
 
 class Heartbeat(Body, frozen=True, kw_only=True):

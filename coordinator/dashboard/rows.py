@@ -13,6 +13,14 @@ from wire.messages import Heartbeat, NodeSession, Objective
 from wire.resources import NodeFile
 
 
+class GpuRow(Struct, frozen=True, kw_only=True):
+    """A GPU at a moment."""
+
+    name: str
+    util: int | None = None  # %
+    mem: int | None = None  # % of its memory
+
+
 class NodeRow(Struct, frozen=True, kw_only=True):
     """A node at a moment."""
 
@@ -24,7 +32,7 @@ class NodeRow(Struct, frozen=True, kw_only=True):
     mem: int | None = None  # %
     cpus: int | None = None
     mem_gb: float | None = None
-    gpus: list[str] = []
+    gpus: list[GpuRow] = []
     sessions: int = 0  # that have a handler there
     missing: int = 0  # handler types that cannot run there
 
@@ -109,10 +117,20 @@ def _node(record: NodeRecord, state: NodeState, sessions: int) -> NodeRow:
         mem=round(beat.load.mem_util) if up else None,
         cpus=beat.hardware.cpus,
         mem_gb=round(beat.hardware.mem_total / 1024, 1),
-        gpus=[gpu.name for gpu in beat.hardware.gpus],
+        gpus=_gpus(beat, up),
         sessions=sessions,
         missing=sum(not h.available for h in beat.handlers),
     )
+
+
+def _gpus(beat: Heartbeat, up: bool) -> list[GpuRow]:
+    loads = {load.gpu_id: load for load in beat.load.gpus} if up else {}
+    return [
+        GpuRow(name=gpu.name, util=round(load.util), mem=round(load.mem_util))
+        if (load := loads.get(gpu.gpu_id)) is not None
+        else GpuRow(name=gpu.name)
+        for gpu in beat.hardware.gpus
+    ]
 
 
 def _session(record: SessionRecord, alive: Mapping[int, Mapping[int, NodeSession]]) -> SessionRow:

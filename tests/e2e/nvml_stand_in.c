@@ -1,6 +1,6 @@
 /* Stands in for NVIDIA's management library: two GPUs with known figures, for tests of everything behind it.
  *
- * The file that NVML_STAND_IN names says more, a line each: "lost 1" (GPU 1 has fallen off the bus), "PID SM MEM"
+ * The file that NVIDIA_STAND_IN names says more, a line each: "lost 1" (GPU 1 has fallen off the bus), "PID SM MEM"
  * (what a process uses of GPU 0, in %). Signatures: NVIDIA's nvml.h, API version 12.
  */
 #include <stdio.h>
@@ -26,7 +26,7 @@ static int read_file(process_t *found, unsigned *count)
     int lost = -1;
     unsigned a, b, c;
     char line[128];
-    const char *path = getenv("NVML_STAND_IN");
+    const char *path = getenv("NVIDIA_STAND_IN");
     FILE *file = path ? fopen(path, "r") : NULL;
     *count = 0;
     while (file && fgets(line, sizeof line, file)) {

@@ -14,6 +14,7 @@ from tests.e2e.live_session import SPLIT, LiveSession
 from selenium.webdriver.support.ui import WebDriverWait  # isort: skip
 
 PHOTO = ROOT / "samples" / "photos" / "obama2.jpg"
+OTHER = ROOT / "samples" / "photos" / "biden2.jpg"
 WAIT_S = 30
 
 
@@ -66,6 +67,7 @@ def test_a_session_shows_its_graph_figures_reasons_and_a_frames_path(
         "a graph",
     )
     assert "detect on node 1, recognize on node 2" in label
+    shows(driver, "Handlers and hops", "hop 1 → 2")
     until(
         driver, lambda: requests.get(f"{session.coordinator}/sessions/{session.id}/frames/0", timeout=5).ok, "a report"
     )
@@ -122,7 +124,15 @@ def test_enrol_by_a_picture_and_remove(driver: Any, shared_cluster: Cluster) -> 
     driver.find_element("css selector", "input[type=file]").send_keys(str(PHOTO))
     press(driver, "Enrol")
     shows(driver, "obama2.jpg: added", "Ada <b>Lovelace")
+    driver.find_element("css selector", ".not input[type=file]").send_keys(str(OTHER))
+    shows(driver, "biden2.jpg: added", "not Ada <b>Lovelace")
+    other = "return document.querySelector('.others img')?.naturalWidth || 0"
+    until(driver, lambda: driver.execute_script(other), "the picture of somebody else")
+    (entry,) = requests.get(f"{shared_cluster.url}/galleries/friends", timeout=5).json()["labels"]
+    assert (len(entry["pictures"]), len(entry["not"])) == (1, 1)
     driver.execute_script("window.confirm = () => true")
+    press(driver, f"Remove picture {entry['not'][0]['name']} who is not Ada <b>Lovelace")
+    until(driver, lambda: not driver.execute_script(other), "it to go")
     press(driver, "Remove Ada <b>Lovelace")
     until(driver, lambda: "obama2.jpg" not in text(driver) or "Remove" not in text(driver), "the label to go")
     assert console_errors(driver) == []

@@ -43,7 +43,7 @@ def test_gpu_figures_reach_the_tables_and_the_coordinator(
     collector = start_daemon((COLLECTOR + DATABASE).format(folder=tmp_path), name="collector")
     environ = {
         "LD_LIBRARY_PATH": str(library),
-        "NVML_STAND_IN": str(more),
+        "NVIDIA_STAND_IN": str(more),
         "FACESERVICE_NODE_EDGE_COORDINATOR_URL": coordinator.url,
         "FACESERVICE_REPORTER_COLLECTOR_PORT": collector.url.rpartition(":")[2],
     }
@@ -60,6 +60,9 @@ def test_gpu_figures_reach_the_tables_and_the_coordinator(
         {"gpu_id": 0, "name": "Stand-in 0", "mem_total": 8192},
         {"gpu_id": 1, "name": "Stand-in 1", "mem_total": 16384},
     ]
+    loads = [{"gpu_id": 0, "util": 40.0, "mem_util": 25.0}, {"gpu_id": 1, "util": 60.0, "mem_util": 25.0}]
+    assert shown["load"]["gpus"] == loads
+    assert 'gpu_id="1",node_id="1",node_name="edge"} 0.6' in requests.get(f"{coordinator.url}/metrics", timeout=10).text
     columns = "gpu_util, gpu_mem_util, gpu_clock, gpu_power"
     wait_for(lambda: ask("SELECT 1 FROM gpu_info LIMIT 1"), "rows of gpu_info")
     figures = ask(f"SELECT DISTINCT node_id, gpu_id, {columns} FROM gpu_info ORDER BY gpu_id")

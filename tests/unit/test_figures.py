@@ -5,12 +5,15 @@ import re
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from coordinator.dashboard.rows import NodeRow, Rows, SessionRow
+from coordinator.dashboard.rows import GpuRow, NodeRow, Rows, SessionRow
 from coordinator.figures import Figures
 
-ORDER = ("node_id", "node_name", "session_id", "service", "state", "outcome", "quantile")
+ORDER = ("node_id", "node_name", "session_id", "service", "state", "outcome", "quantile", "gpu_id")
 ROWS = Rows(
-    {1: NodeRow(id=1, name="edge", state="up", cpu=25, mem=50), 2: NodeRow(id=2, name="gone", state="down")},
+    {
+        1: NodeRow(id=1, name="edge", state="up", cpu=25, mem=50, gpus=[GpuRow(name="g", util=40, mem=75)]),
+        2: NodeRow(id=2, name="gone", state="down"),
+    },
     {
         7: SessionRow(
             id=7,
@@ -46,6 +49,8 @@ def test_figures_are_in_base_units() -> None:
     assert found["faceservice_node_cpu_ratio", ("1", "edge")] == 0.25
     assert ("faceservice_node_cpu_ratio", ("2", "gone")) not in found
     assert found["faceservice_node_up", ("2", "gone")] == 0
+    assert found["faceservice_node_gpu_ratio", ("1", "edge", "0")] == 0.4
+    assert found["faceservice_node_gpu_memory_ratio", ("1", "edge", "0")] == 0.75
     frames = {k[1][2]: v for k, v in found.items() if k[0] == "faceservice_session_frames_total"}
     assert frames == {"in": 10, "delivered": 7, "dropped": 1}
     assert found["faceservice_session_in_flight_frames", ("7", "face_recognition")] == 2

@@ -1,9 +1,22 @@
-// The people known by name: look, enrol by dropping pictures, remove.
+// The people known by name: look, enrol by dropping pictures, say who they are not, remove.
 
 import { call, cells, fault, h, table } from "./dom.js";
 
 const PLAIN = { required: true, maxlength: 128, pattern: "[^\\/]+", title: "up to 128 characters, no slash" };
 const path = (...parts) => `/galleries/${parts.map(encodeURIComponent).join("/")}`;
+
+function droppable(element, take) {
+  element.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    element.classList.add("over");
+  });
+  element.addEventListener("dragleave", () => element.classList.remove("over"));
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    element.classList.remove("over");
+    take([...event.dataTransfer.files]);
+  });
+}
 
 export class Galleries {
   constructor(name) {
@@ -40,9 +53,22 @@ export class Galleries {
   one(listing) {
     return h("div", {}, listing.labels.map((entry) => h("section", {}, h("h3", {}, entry.label, " ",
       h("button", { type: "button", class: "danger", "aria-label": `Remove ${entry.label}`, onclick: () => this.remove(entry.label) }, "Remove")),
-      h("ul", { class: "faces" }, entry.pictures.map((p) => h("li", {}, h("figure", {},
-        h("img", { src: path(this.name, entry.label, p.name), alt: `${entry.label}, picture ${p.name}`, loading: "lazy" }),
-        h("figcaption", {}, p.name, " ", h("button", { type: "button", "aria-label": `Remove picture ${p.name} of ${entry.label}`, onclick: () => this.remove(entry.label, p.name) }, "×")))))))));
+      this.faces(entry.label, entry.pictures), this.others(entry))));
+  }
+
+  faces(label, pictures, ...not) {
+    const what = not.length ? `who is not ${label}` : `of ${label}`;
+    return h("ul", { class: not.length ? "faces others" : "faces" }, pictures.map((p) => h("li", {}, h("figure", {},
+      h("img", { src: path(this.name, label, ...not, p.name), alt: not.length ? `not ${label}` : `${label}, picture ${p.name}`, loading: "lazy" }),
+      h("figcaption", {}, not.length ? "not " : p.name, not.length ? label : "", " ",
+        h("button", { type: "button", "aria-label": `Remove picture ${p.name} ${what}`, onclick: () => this.remove(label, ...not, p.name) }, "×"))))));
+  }
+
+  others(entry) {
+    const files = h("input", { type: "file", accept: "image/*", multiple: true, onchange: () => this.refute(entry.label, [...files.files]) });
+    const zone = h("label", { class: "not" }, `Not ${entry.label}: others who are called so (choose or drop pictures)`, files);
+    droppable(zone, (list) => this.refute(entry.label, list));
+    return [entry.not.length ? this.faces(entry.label, entry.not, "not") : null, zone];
   }
 
   enrolment() {
@@ -56,26 +82,25 @@ export class Galleries {
       event.preventDefault();
       enrol(files.files);
     });
-    form.addEventListener("dragover", (event) => {
-      event.preventDefault();
-      form.classList.add("over");
-    });
-    form.addEventListener("dragleave", () => form.classList.remove("over"));
-    form.addEventListener("drop", (event) => {
-      event.preventDefault();
-      form.classList.remove("over");
-      enrol(event.dataTransfer.files);
-    });
+    droppable(form, enrol);
     return form;
   }
 
-  async enrol(gallery, label, files) {
+  enrol(gallery, label, files) {
+    return this.send(files, (file, type) => call("PUT", path(gallery, label, file.name), file, type));
+  }
+
+  refute(label, files) {
+    return this.send(files, (file, type) => call("POST", path(this.name, label, "not"), file, type));
+  }
+
+  async send(files, one) {
     const lines = [];
     if (!files.length) lines.push(h("li", { class: "fault" }, "Choose a picture first."));
     for (const [i, file] of files.entries()) {
       this.note.replaceChildren(h("p", {}, `Picture ${i + 1} of ${files.length}…`));
       try {
-        const done = await call("PUT", path(gallery, label, file.name), file, file.type || "application/octet-stream");
+        const done = await one(file, file.type || "application/octet-stream");
         lines.push(h("li", {}, `${file.name}: ${done.change}${done.note ? `, ${done.note}` : ""}`));
       } catch (error) {
         lines.push(h("li", { class: "fault" }, `${file.name}: ${error.message}`));
@@ -85,10 +110,10 @@ export class Galleries {
     this.load();
   }
 
-  async remove(label, name) {
-    if (!confirm(name ? `Remove picture ${name} of ${label}?` : `Remove ${label} with all pictures?`)) return;
+  async remove(label, ...name) {
+    if (!confirm(name.length ? `Remove picture ${name.at(-1)} of ${label}?` : `Remove ${label} with all pictures?`)) return;
     try {
-      await call("DELETE", name ? path(this.name, label, name) : path(this.name, label));
+      await call("DELETE", path(this.name, label, ...name));
       this.note.replaceChildren();
     } catch (error) {
       this.note.replaceChildren(fault(error));

@@ -18,7 +18,7 @@ export class Overview {
     this.more = h("button", { type: "button", hidden: true, onclick: () => { this.shown += 200; this.update(); } });
     this.note = h("div", { "aria-live": "polite" });
     main.append(h("h2", {}, "Nodes"), this.cards, this.note,
-      table("Nodes", ["node", "state", "CPU", "memory", "hardware", "#sessions", "zone", ""], this.nodes, true),
+      table("Nodes", ["node", "state", "CPU", "memory", "GPU", "hardware", "#sessions", "zone", ""], this.nodes, true),
       h("h2", {}, "Sessions"),
       table("Sessions", ["session", "service", "state", "nodes", "#fps", "#p50 ms", "#p95 ms", "objective", "#in", "#delivered", "#dropped", "#in flight"], this.sessions, true),
       this.more);
@@ -67,12 +67,13 @@ export class Overview {
   node(row) {
     const button = (word, path, kind) => h("button", { type: "button", class: kind, "aria-label": `${word} node ${row.id}`,
       onclick: (e) => this.order(e.target, `/nodes/${row.id}/${path}`) }, word);
-    const gpus = row.gpus.length ? `, ${row.gpus.join(", ")}` : "";
+    const gpus = row.gpus.length ? h("ul", { class: "gpus" }, row.gpus.map((g) => h("li", {}, meter(g.util, `use of ${g.name}`), " ",
+      h("span", { class: "soft" }, g.mem === null || g.mem === undefined ? g.name : `${g.mem} % of memory, ${g.name}`)))) : "–";
     const buttons = row.state === "up" ? [button("Cordon", "cordon"), button("Drain", "drain")]
       : row.state === "down" ? [] : [button("Uncordon", "uncordon")];
     return h("tr", {}, cells(
-      h("span", {}, `${row.id} ${row.name}`), state(row.state), meter(row.cpu, "CPU"), meter(row.mem, "memory"),
-      row.cpus ? `${row.cpus} cores, ${row.mem_gb} GB${gpus}` : "–", row.sessions, row.zone || "–", h("span", {}, buttons)));
+      h("span", {}, `${row.id} ${row.name}`), state(row.state), meter(row.cpu, "CPU"), meter(row.mem, "memory"), gpus,
+      row.cpus ? `${row.cpus} cores, ${row.mem_gb} GB` : "–", row.sessions, row.zone || "–", h("span", {}, buttons)));
   }
 
   session(row) {

@@ -18,6 +18,7 @@ export class Session {
     this.graph = h("div", { class: "graph" });
     this.charts = h("div", {});
     this.books = h("div", {});
+    this.parts = h("tbody", {});
     this.why = h("div", {});
     this.events = h("tbody", {});
     this.frames = h("div", {});
@@ -31,7 +32,8 @@ export class Session {
       h("div", { class: "columns" },
         h("section", {}, h("h3", {}, "Why here"), this.why, h("h3", {}, "History"),
           table("History", ["time", "event", "detail"], this.events, true)),
-        h("section", {}, h("h3", {}, "Picture"), this.video, h("h3", {}, "Figures"), this.charts, h("h3", {}, "Books"), this.books,
+        h("section", {}, h("h3", {}, "Picture"), this.video, h("h3", {}, "Figures"), this.charts, h("h3", {}, "Handlers and hops"),
+          table("Handlers and hops", ["", "node", "#ms", "#waiting", "#frames"], this.parts), h("h3", {}, "Books"), this.books,
           h("h3", {}, "A frame’s path"), h("button", { type: "button", onclick: () => this.list() }, "Latest frames"), this.frames)));
   }
 
@@ -65,6 +67,7 @@ export class Session {
     this.charts.replaceChildren(
       chart("frames per second", this.past.fps, `${number(m.fps ?? null)} fps`),
       chart("latency p50, ms", this.past.p50, `${number((m.latency_ms || {}).p50 ?? null)} ms p50, ${number((m.latency_ms || {}).p95 ?? null)} p95, ${number((m.latency_ms || {}).p99 ?? null)} p99${beside}`));
+    this.parts.replaceChildren(...rows(x));
     const b = m.books;
     if (!b) {
       this.books.replaceChildren(h("p", { class: "soft" }, "No frame was counted yet."));
@@ -145,6 +148,20 @@ export class Session {
     }
   }
 }
+
+function rows(x) {
+  const names = new Map((x.graph ? x.graph.handlers : []).map((g) => [g.handler_id, g.handler_name]));
+  const { handlers = [], hops = [] } = x.measured || {};
+  const name = (id) => `${id} ${names.get(id) || ""}`;
+  return [
+    ...handlers.map((m) => h("tr", {}, cells(h("span", {}, name(m.handler_id), m.state === "running" ? "" : h("b", { class: "broken" }, ` ${m.state}`),
+      m.restarts ? `, ${m.restarts} restarts` : ""), `${m.node_id}`, ms(m.service_ms), m.queue_size, m.frames))),
+    ...hops.map((k) => h("tr", {}, cells(h("span", { title: `${name(k.source_handler)} → ${name(k.target_handler)}` },
+      `hop ${k.source_handler} → ${k.target_handler}`), `${k.from_node} → ${k.to_node}`, ms(k.latency_ms), "", ""))),
+  ];
+}
+
+const ms = (value) => (value === null || value === undefined ? h("span", { class: "soft" }, "–") : value);
 
 function words(value) {
   if (value === null || typeof value !== "object") return String(value);
