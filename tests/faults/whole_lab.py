@@ -7,7 +7,10 @@
 Where the user may (root), a node has a /dev/shm of its own, which is small.
 """
 
+import functools
 import os
+import shutil
+import subprocess
 import tempfile
 import threading
 import time
@@ -172,7 +175,7 @@ class WholeLab(Lab):
         environ = self.saboteurs[unit].environ()
         if part is not Part.NODE:
             environ.pop("SABOTAGE_SOURCE", None)
-        under = OWN_SHM if part is Part.NODE and os.geteuid() == 0 else ()
+        under = OWN_SHM if part is Part.NODE and may_mount() else ()
         daemon = self.units[unit] = self._start(name, self._text(unit), environ, under)
         return daemon
 
@@ -239,6 +242,12 @@ class WholeLab(Lab):
         super().kill()
         if self.mariadb is not None:
             self.mariadb.kill()
+
+
+@functools.cache
+def may_mount() -> bool:
+    """Return whether a daemon can have a /dev/shm of its own here."""
+    return shutil.which("unshare") is not None and subprocess.run([*OWN_SHM, "true"], check=False).returncode == 0
 
 
 def reachable_folder(folder: Path) -> Path:
