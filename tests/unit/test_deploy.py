@@ -129,9 +129,12 @@ def test_compose_takes_its_files(files: list[Path], tmp_path: Path) -> None:
 
 def compose_command() -> list[str] | None:
     """Return how compose is called here: as docker's plug-in, or the older program of its own."""
-    if shutil.which("docker") and not subprocess.run(
-        ["docker", "compose", "version"], capture_output=True, timeout=20, check=False
-    ).returncode:
+    if (
+        shutil.which("docker")
+        and not subprocess.run(
+            ["docker", "compose", "version"], capture_output=True, timeout=20, check=False
+        ).returncode
+    ):
         return ["docker", "compose"]
     return ["docker-compose"] if shutil.which("docker-compose") else None
 
