@@ -11,6 +11,8 @@ from pathlib import Path
 
 from handlers.base import Unavailable
 
+LONGEST, WILD = 1024, 16  # characters of a name, and of those that match others: 5,000 "[" take minutes to look for
+
 
 def files_of(name: str, folders: Sequence[Path] | None) -> list[Path]:
     """Return the file *name*, or those that match it as a pattern (`*`, `?`, `[...]`), in order; folders None: all.
@@ -19,6 +21,8 @@ def files_of(name: str, folders: Sequence[Path] | None) -> list[Path]:
     """
     if "\0" in name or not _is_utf8(name):
         raise Unavailable("source is no name of a file: it has a zero byte or half a character")
+    if len(name) > LONGEST or sum(map(name.count, "*?[")) > WILD:
+        raise Unavailable(f"source is no name of a file: over {LONGEST} characters, or {WILD} of * ? [")
     if (folders is None or is_inside(name, folders)) and os.path.isfile(name):
         return [Path(name)]
     if not has_magic(name):

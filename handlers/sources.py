@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from handlers.base import Unavailable
+from handlers.hosts import host_of
 from handlers.places import files_of
 from handlers.types import Image
 
@@ -82,9 +82,7 @@ def understand(source: int | str, folders: Sequence[Path] | None = None) -> Came
     if isinstance(source, int) or (source.isascii() and source.isdecimal() and len(source) < 5):
         return Camera(int(source))
     if "://" in source:
-        scheme = urlsplit(source).scheme.lower()
-        if scheme not in STREAM_SCHEMES:
-            raise Unavailable(f"source has scheme {scheme!r}, not one of {', '.join(sorted(STREAM_SCHEMES))}")
+        host_of(source, STREAM_SCHEMES, "source")
         return Stream(source)
     paths = files_of(source, folders)
     if paths == [Path(source)] and paths[0].suffix.lower() not in PICTURE_SUFFIXES:

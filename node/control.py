@@ -20,6 +20,7 @@ from wire.guard import Access, Guard
 from wire.messages import Books, PacketInfo, SessionPlan
 from wire.tls import ServerTls
 
+MAX_MESSAGE = 64 << 20  # bytes; the largest that is sent is some thousand events
 FLUSH_PERIOD_S = 0.5  # how often a child hands over its telemetry
 
 
@@ -199,8 +200,19 @@ def send(pipe: Connection, message: Message) -> None:
 
 
 def receive(pipe: Connection, decoder: "msgspec.msgpack.Decoder[Any]") -> Any:
-    """Return the next message; blocks. Raises EOFError or OSError when the other end is gone."""
-    return decoder.decode(pipe.recv_bytes())
+    """Return the next message; blocks.
+
+    Raises EOFError or OSError when the other end is gone or says too much at once, msgspec.DecodeError for no message.
+    """
+    return read(pipe.recv_bytes(MAX_MESSAGE), decoder)
+
+
+def read(data: bytes, decoder: "msgspec.msgpack.Decoder[Any]") -> Any:
+    """Return the message in *data*. Raises msgspec.DecodeError: a handler's process may send anything."""
+    try:
+        return decoder.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 # --- how a child is started (arguments of the multiprocessing target) -----------------------------------

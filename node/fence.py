@@ -37,17 +37,24 @@ def fence_of(settings: Settings, node: NodeSettings, run_path: Path, classes: It
 
     classes: "module:Class" of all of them.
     """
-    files = [settings.path, settings.security.token_file]
-    if settings.database is not None:
-        files += [settings.database.db_passwd_file, settings.database.db_path]
-    home = Path.home()
-    models = [node.model_path, *([node.gallery_path] if node.gallery_path else []), *node.source_path]
+    files, home = list(_secrets(settings)), Path.home()
+    authority = [settings.security.tls_ca] if settings.security.tls_ca else []
+    models = [*authority, node.model_path, *([node.gallery_path] if node.gallery_path else []), *node.source_path]
     return Fence(
-        hidden=_real([*(f for f in files if f is not None), *HOMES, home]),
-        bare=_real([*(f.parent for f in files if f is not None), run_path]),
+        hidden=_real([*files, *HOMES, home]),
+        bare=_real([*(f.parent for f in files), run_path]),
         open=_real([*models, *_program(classes), run_path / GALLERIES, run_path / PROGRESS, *_foundation()]),
         writable=_real([run_path / CHANNEL, *(node.model_path / n for n in NOTES), home / ".nv", *_devices()]),
     )
+
+
+def _secrets(settings: Settings) -> Iterator[Path]:
+    """Yield the files that hold secrets, or may."""
+    security, database, coordinator = settings.security, settings.database, settings.coordinator
+    found = [settings.path, security.token_file, security.tokens_path, security.tls_key]
+    found += [n.token_file for n in settings.nodes] + ([coordinator.token_file] if coordinator else [])
+    found += [database.db_passwd_file, database.db_path] if database else []
+    yield from (path for path in found if path is not None)
 
 
 def readable(fence: Fence) -> list[str]:

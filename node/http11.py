@@ -119,6 +119,8 @@ def parse_head(head: bytes) -> Request:
         query = dict(parse_qsl(url.query.decode("ascii"))) if url.query else {}
     except (httptools.HttpParserInvalidURLError, UnicodeError, AttributeError) as error:
         raise HttpError(400, "malformed path", close=True) from error
+    if found.headers.get("content-encoding", "identity").lower() != "identity":
+        raise HttpError(415, "bodies are taken as they are: no Content-Encoding", close=True)
     return Request(
         method=parser.get_method().decode("ascii"),
         path=path,

@@ -106,6 +106,8 @@ def create_app(
             raise Forbidden("a page of another site sent this: changes are taken from this daemon's own page only")
         g.identity = guard.keys.identify(request.headers.get("Authorization")) or logged_in()
         _check_role(name, g.identity)
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMedia("bodies are taken as they are: no Content-Encoding")
 
     app.before_request(check_token)
     app.after_request(_measure)

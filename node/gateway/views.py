@@ -142,7 +142,7 @@ class Views:
             raise HttpError(413, "over 64 KiB")
         try:
             lost = msgspec.json.decode(connection.read_body(), type=Lost)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HttpError(422, str(error)) from error
         connection.accept()
         if lost.gave_up:

@@ -48,6 +48,12 @@ def babbling(pipe: Connection, progress: str) -> None:
     time.sleep(60)
 
 
+def garbling(pipe: Connection, progress: str) -> None:
+    """Send a message with half a character in it."""
+    pipe.send_bytes(b"\x81\xa4ty\xffe\xa5ready")
+    time.sleep(60)
+
+
 EXPECTED = {
     "OMP_NUM_THREADS": "1",
     "MALLOC_MMAP_THRESHOLD_": "1073741824",

@@ -112,8 +112,9 @@ def test_a_child_that_lacks_something_for_good_is_not_restarted(watch: Callable[
     assert watched.child.restarts == 0
 
 
-def test_a_child_that_sends_nonsense_dies_of_it(watch: Callable[..., Watched]) -> None:
-    watched = watch(control_child.babbling)
+@pytest.mark.parametrize("target", [control_child.babbling, control_child.garbling])
+def test_a_child_that_sends_nonsense_dies_of_it(watch: Callable[..., Watched], target: Callable[..., None]) -> None:
+    watched = watch(target)
     _wait(lambda: watched.child.restarts >= 1)
     assert watched.child.reason is not None
     assert "no message" in watched.child.reason

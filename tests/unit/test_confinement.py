@@ -58,10 +58,15 @@ def test_homes_configuration_and_secrets_are_behind_the_fence(tmp_path: Path) ->
     secret.write_text("a token")
     secret.chmod(0o600)
     config = tmp_path / "node.conf"
-    config.write_text(f"[node]\nnode_id = 1\nmodel_path = {tmp_path}/models\n[security]\ntoken_file = {secret}\n")
+    own = secret.with_name("own")
+    own.write_text("a node's token")
+    own.chmod(0o600)
+    config.write_text(
+        f"[node]\nnode_id = 1\nmodel_path = {tmp_path}/models\ntoken_file = {own}\n[security]\ntoken_file = {secret}\n"
+    )
     settings = load(config, {})
     fence = fence_of(settings, settings.nodes[0], tmp_path / "run", ["my_own.module:Class"])
-    assert {str(config), str(secret), str(Path.home())} <= set(fence.hidden)
+    assert {str(config), str(secret), str(own), str(Path.home())} <= set(fence.hidden)
     assert {str(tmp_path), str(secret.parent), f"{tmp_path}/run"} <= set(fence.bare)
     assert {f"{tmp_path}/models", str(ROOT / "samples"), str(ROOT / "my_own")} <= set(fence.open)
     assert not [path for path in fence.writable if Path(path).name in ("models", "handlers", "config")]

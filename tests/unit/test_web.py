@@ -128,3 +128,8 @@ def test_the_description_names_routes_parameters_and_bodies() -> None:
     reference = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"]
     assert reference.rpartition("/")[2] in document["components"]["schemas"]
     assert "201" in operation["responses"]
+
+
+def test_a_packed_body_is_refused() -> None:
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    assert make().post("/things/7", data=b"x", headers=headers).status_code == 415

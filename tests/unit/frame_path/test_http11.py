@@ -404,3 +404,13 @@ def test_head_gets_no_body(connect: Callable[[], socket.socket]) -> None:
     answer = until_closed(sock)
     assert answer.count(b"HTTP/1.1 404 ") == 2
     assert b"{" not in answer
+
+
+def test_a_packed_body_is_refused() -> None:
+    """A gzip of a few KB may hold gigabytes: bodies are taken as they are."""
+    head = b"POST /a HTTP/1.1\r\nContent-Length: 5\r\nContent-Encoding: %b\r\n\r\n"
+    assert parse_head(head % b"identity").content_length == 5
+    for encoding in (b"gzip", b"br", b"identity, gzip"):
+        with pytest.raises(HttpError) as refused:
+            parse_head(head % encoding)
+        assert refused.value.status == 415

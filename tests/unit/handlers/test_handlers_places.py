@@ -88,7 +88,22 @@ def test_a_source_elsewhere_is_refused_whether_it_is_there_or_not(folder: Path, 
         files_of(f"{folder}/{name}", [folder / "in"])
 
 
-@pytest.mark.parametrize("name", ["\0", "a\0.jpg", "\ud800.jpg", "x" * 5000, "concat:a|b", "rtsp:x", "http:/x", ""])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "\0",
+        "a\0.jpg",
+        "\ud800.jpg",
+        "x" * 5000,
+        "concat:a|b",
+        "rtsp:x",
+        "http:/x",
+        "",
+        "http://[:::1",
+        "rtsp://\udcaa:1",
+        "p" + "[" * 900,
+    ],
+)
 def test_what_is_no_name_is_refused(folder: Path, name: str) -> None:
     with pytest.raises(Unavailable):
         understand(name, [folder / "in"])
