@@ -18,7 +18,7 @@ from benchmarks.cluster import FACES_PARAMS, Cluster
 from benchmarks.common import ROOT, Outcome, Row, Say, Scale, cpu, cpu_of
 from benchmarks.load import Load
 from handlers.base import Context, Handler, load_class, read_params
-from node.launcher import ENVIRONMENT
+from node.processes.launcher import ENVIRONMENT
 
 PIN: dict[int, int | list[int]] = {0: 1, 1: [1, 2], 2: 2, 3: 2}
 UNDER_WAY = 8

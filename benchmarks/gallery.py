@@ -5,7 +5,7 @@ Looks for faces near known ones and for strangers, by Nearest and by the definit
 
 import os
 
-os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before numpy: as node/launcher.py does
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")  # before numpy: as node/processes/launcher.py does
 
 import json
 import sys

@@ -22,8 +22,8 @@ import numpy as np
 
 from benchmarks.common import CORE, Outcome, Row, Say, Scale, cpu, median_of
 from handlers import codec
-from node.channel import Channel, Outlet, sweep
-from node.forward import put
+from node.transport.channel import Channel, Outlet, sweep
+from node.transport.forward import put
 from wire import packet
 from wire.packet import Header, ImagePart, Span
 

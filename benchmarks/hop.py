@@ -4,9 +4,9 @@
 
 Sender and receiver are two processes pinned to one core. CPU = user + system time of both, per frame. The ways are
 run in turn within each round, and the ratios are taken round by round: the median counts. The product's hop is the
-real one: node.hop_link.HopLink sends packets with token and metadata, a few ahead of their answers as a handler's
-process does, to the real gateway process, which receives them into shared memory; a reader takes them from the inbox
-(its CPU is shown apart, as hand-over).
+real one: node.transport.hop_link.HopLink sends packets with token and metadata, a few ahead of their answers as a
+handler's process does, to the real gateway process, which receives them into shared memory; a reader takes them from
+the inbox (its CPU is shown apart, as hand-over).
 """
 
 import argparse
@@ -25,13 +25,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import CORE, cpu
-from node import control
-from node.addresses import handler_address, handler_depth, input_path
-from node.channel import Channel, sweep
-from node.control import Attach, Attached, ChildSettings, Ready
-from node.hop import HopClient
-from node.hop_link import Attempt, HopLink, Parcel
-from node.recorder import Recorder
+from node.processes import control
+from node.processes.control import Attach, Attached, ChildSettings, Ready
+from node.reporting.recorder import Recorder
+from node.transport.addresses import handler_address, handler_depth, input_path
+from node.transport.channel import Channel, sweep
+from node.transport.hop import HopClient
+from node.transport.hop_link import Attempt, HopLink, Parcel
 from node.worker.main import settle
 from wire import packet
 from wire.credential import Credential

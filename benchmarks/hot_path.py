@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks import relay
 from benchmarks.common import CORE
-from node.control import ChildSettings, HandlerSettings
+from node.processes.control import ChildSettings, HandlerSettings
 
 FIGURES = "faceservice-profile"  # file in the temporary folder
 

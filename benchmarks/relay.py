@@ -24,14 +24,14 @@ from typing import Any
 from benchmarks import hop
 from benchmarks.cluster import ECHO, SINK
 from benchmarks.common import CORE, Outcome, Row, Say, Scale, cpu, median_of
-from node import control
-from node.addresses import handler_address, handler_depth, input_path
-from node.channel import Channel, sweep
-from node.control import Attach, Attached, ChildSettings, Configure, HandlerSettings, Ready, Shutdown
-from node.hop import HopClient
-from node.hop_link import HopLink, Parcel
-from node.progress import ProgressFile, progress_path
-from node.recorder import Recorder
+from node.processes import control
+from node.processes.control import Attach, Attached, ChildSettings, Configure, HandlerSettings, Ready, Shutdown
+from node.processes.progress import ProgressFile, progress_path
+from node.reporting.recorder import Recorder
+from node.transport.addresses import handler_address, handler_depth, input_path
+from node.transport.channel import Channel, sweep
+from node.transport.hop import HopClient
+from node.transport.hop_link import HopLink, Parcel
 from node.worker.main import settle
 from wire import packet
 from wire.credential import Credential

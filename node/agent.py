@@ -18,13 +18,16 @@ from typing import Any
 
 import msgspec
 
-from node import control, targets
-from node.children import Child, Hooks, Job
+from node import targets
 from node.galleries import Galleries
 from node.held import HandlerSlot, Held, end_slots
-from node.launcher import Launcher
-from node.limits import memory_mb
-from node.progress import progress_path
+from node.processes import control
+from node.processes.children import Child, Hooks, Job
+from node.processes.launcher import Launcher
+from node.processes.limits import memory_mb
+from node.processes.progress import progress_path
+from node.processes.supervision import ChildState
+from node.reporting.telemetry_sink import Sink
 from node.sessions import (
     BadPlan,
     Change,
@@ -37,8 +40,6 @@ from node.sessions import (
     diff,
     leaving,
 )
-from node.supervision import ChildState
-from node.telemetry_sink import Sink
 from wire.galleries import BadName
 from wire.graph import GraphError, Topology
 from wire.guard import Access

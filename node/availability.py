@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from handlers.base import Context, Handler, Params, Unavailable, load_class, read_params
-from node.confinement import confine_handler
-from node.control import ChildSettings
+from node.processes.confinement import confine_handler
+from node.processes.control import ChildSettings
 from node.targets import Check
 
 

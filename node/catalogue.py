@@ -13,8 +13,8 @@ from pathlib import Path
 import msgspec
 
 from node import targets
-from node.control import ChildSettings
-from node.launcher import Launched, Launcher
+from node.processes.control import ChildSettings
+from node.processes.launcher import Launched, Launcher
 from wire.messages import Body, HandlerAvailability
 from wire.resources import HandlerTypeSpec
 

@@ -12,7 +12,7 @@ from cheroot.errors import FatalSSLAlert
 from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.ssl import Adapter
 
-from node.tls_stream import NOT_TLS
+from node.transport.tls_stream import NOT_TLS
 from wire.tls import ServerTls
 
 logger = logging.getLogger(__name__)

@@ -13,20 +13,21 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from node import confinement, older
+from node import older
 from node.agent import Agent, AgentSettings
 from node.catalogue import Catalogue
 from node.clock import Offset
-from node.control import ChildSettings
 from node.control_server import ControlServer
-from node.fence import fence_of
-from node.figures import Figures
 from node.galleries import Galleries, Key
 from node.heartbeat import Convergence, HeartbeatThread
-from node.launcher import Launcher
-from node.reporter import ProcessSample, Reporter
+from node.processes import confinement
+from node.processes.control import ChildSettings
+from node.processes.fence import fence_of
+from node.processes.launcher import Launcher
+from node.reporting.figures import Figures
+from node.reporting.reporter import ProcessSample, Reporter
+from node.reporting.telemetry_sink import Sink
 from node.run_folder import NoRoom, RunFolder, check_length, check_shared_memory, default_base
-from node.telemetry_sink import Sink
 from node.views import make_app
 from wire import metrics, structs
 from wire.client import ControlClient

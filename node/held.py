@@ -5,13 +5,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node import control
-from node.children import Child, Hooks, Job
-from node.launcher import Launcher
-from node.sampler import ProcessSample
+from node.processes import control
+from node.processes.children import Child, Hooks, Job
+from node.processes.launcher import Launcher
+from node.processes.supervision import ChildState
+from node.reporting.sampler import ProcessSample
+from node.reporting.sliding import SlidingMean
 from node.sessions import BadPlan, Event, NotPrepared, transition
-from node.sliding import SlidingMean
-from node.supervision import ChildState
 from wire.messages import Books, HandlerStatus, NodeSession, Running, SessionPlan
 
 

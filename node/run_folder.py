@@ -78,7 +78,7 @@ def _alone(base: Path) -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
-    from node import channel  # not before it is needed: it brings the shared-memory library
+    from node.transport import channel  # not before it is needed: it brings the shared-memory library
 
     channel.sweep(path.name, path)
     shutil.rmtree(path, ignore_errors=True)

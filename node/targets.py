@@ -4,7 +4,7 @@ import socket
 from multiprocessing.connection import Connection
 from typing import Any
 
-from node.control import ChildSettings, HandlerSettings
+from node.processes.control import ChildSettings, HandlerSettings
 
 Check = tuple[int, str, dict[str, Any]]  # handler_type, "module:Class", default parameters
 

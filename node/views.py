@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from node import older
 from node.agent import Agent
 from node.catalogue import Catalogue
+from node.processes.supervision import ChildState
 from node.sessions import (
     BadPlan,
     InvalidTransition,
@@ -18,7 +19,6 @@ from node.sessions import (
     StaleEpoch,
     UnknownSession,
 )
-from node.supervision import ChildState
 from wire.guard import Guard
 from wire.messages import NodeSession, SessionPlan
 from wire.openapi import bodies

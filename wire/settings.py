@@ -96,7 +96,7 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     handler_timeout: Annotated[float, kinds.SECONDS] = 10.0  # no progress for so long: stuck
     allowed_hosts: Annotated[list[str], kinds.HOSTS] = []  # for tx and capture; empty: LOOPBACK, or none (see _section)
     source_path: Annotated[list[Path], kinds.PATHS] = []  # folders of the files that capture may read; empty: samples
-    handler_memory_mb: Annotated[int, kinds.SIZE_MB] = 0  # of a handler's process; 0: by its profile (node.limits)
+    handler_memory_mb: Annotated[int, kinds.SIZE_MB] = 0  # of a handler's process; 0: by its profile
     handler_environ: Annotated[list[str], kinds.WORDS] = []  # more variables of the environment that handlers get
     token_file: Annotated[Path | None, kinds.PATH] = None  # what it shows to all others; [security] token without
     token: str | None = None  # the content of token_file

@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.common import ROOT
 from benchmarks.profile.child import Task, measure
 from benchmarks.profile.inputs import SIZES, VGA
-from node.launcher import Launcher
+from node.processes.launcher import Launcher
 from wire.resources import HandlerTypeSpec
 
 TX = 0

@@ -1,7 +1,7 @@
 """Results on their way to a client."""
 
-from node.connection import Connection
 from node.gateway.results import Result
+from node.transport.connection import Connection
 
 
 def answer(result: Result, connection: Connection, *, picture: bool, status: int | None = None) -> None:

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from node.forward import Forwarder
 from node.gateway.care import Care
 from node.gateway.index import Key
 from node.gateway.outcomes import Outcomes
 from node.gateway.results import Exit, Heading, Piece, Result, compose, failure, piece_of
 from node.gateway.window import Content, OpenFrame, Ticket, Window
-from node.routing import Target, replicas_of, targets_of
+from node.transport.forward import Forwarder
+from node.transport.routing import Target, replicas_of, targets_of
 from wire import packet
 from wire.graph import Topology
 from wire.messages import Books, Delivery, Encoding, FrameStatus, ResultSpec, Route, SessionPlan

@@ -21,8 +21,6 @@ from collections.abc import Callable
 from enum import Enum
 from functools import partial
 
-from node.channel import Inbox, Waits
-from node.connection import Connection, body_seconds
 from node.gateway.server import (
     ACCEPT_PAUSE_S,
     MAX_CONNECTIONS,
@@ -35,8 +33,10 @@ from node.gateway.server import (
     serve,
 )
 from node.gateway.tasks import MustWait, Task
-from node.http11 import PIPELINED, Disconnected, HttpError, Request
-from node.tls_stream import secured
+from node.transport.channel import Inbox, Waits
+from node.transport.connection import Connection, body_seconds
+from node.transport.http11 import PIPELINED, Disconnected, HttpError, Request
+from node.transport.tls_stream import secured
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,15 @@ from pathlib import Path
 
 import msgspec
 
-from node import control
-from node.addresses import GATEWAY, GATEWAY_DEPTH, lost_path
-from node.channel import Channel
-from node.confinement import confine_gateway
-from node.control import (
+from node.gateway.loop import Loop
+from node.gateway.ports import EntryPorts
+from node.gateway.sessions import Sessions
+from node.gateway.sources import Sources
+from node.gateway.telling import tell
+from node.gateway.views import Views
+from node.processes import control
+from node.processes.confinement import confine_gateway
+from node.processes.control import (
     Attach,
     Attached,
     ChildSettings,
@@ -38,13 +42,9 @@ from node.control import (
     StateSet,
     Telemetry,
 )
-from node.gateway.loop import Loop
-from node.gateway.ports import EntryPorts
-from node.gateway.sessions import Sessions
-from node.gateway.sources import Sources
-from node.gateway.telling import tell
-from node.gateway.views import Views
-from node.recorder import Recorder
+from node.reporting.recorder import Recorder
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, lost_path
+from node.transport.channel import Channel
 from node.worker.main import leave_soon, settle
 from wire import packet, structs
 from wire.graph import GraphError

@@ -16,7 +16,7 @@ from node.gateway.books import AT_ENTRY, BooksFile
 from node.gateway.index import IndexFile, Key, Record
 from node.gateway.results import Kept, Result
 from node.gateway.window import OpenFrame, Window
-from node.tally import LATENCY_S, Tally
+from node.reporting.tally import LATENCY_S, Tally
 from wire.messages import Books, FrameStatus
 
 RECENT = 512  # results that the figures are made of, at most

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import msgspec
 
-from node.channel import Outlet, Slot
-from node.connection import Connection
-from node.forward import fill
 from node.gateway.entry import Entry
 from node.gateway.sessions import Held, Sessions
 from node.gateway.tasks import AtOnce
-from node.hop_link import DONE_HEADER
-from node.http11 import HttpError, Request
+from node.transport.channel import Outlet, Slot
+from node.transport.connection import Connection
+from node.transport.forward import fill
+from node.transport.hop_link import DONE_HEADER
+from node.transport.http11 import HttpError, Request
 from wire import packet
 from wire.packet import MEDIA_TYPE, UNADDRESSED, Kind, PacketError
 from wire.tokens import Keyring

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from node.channel import ChannelError, Slot
-from node.connection import Connection
 from node.gateway.answers import answer
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Exit
 from node.gateway.sessions import Held
 from node.gateway.window import Content, OpenFrame, Ticket
-from node.http11 import HttpError, Request
-from node.negotiation import accepts, prefer
+from node.transport.channel import ChannelError, Slot
+from node.transport.connection import Connection
+from node.transport.http11 import HttpError, Request
+from node.transport.negotiation import accepts, prefer
 from wire import packet
 from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
 

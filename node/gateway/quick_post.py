@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from node.channel import Slot
-from node.connection import Connection
 from node.gateway.entry import Ended, Entry, Repeated
 from node.gateway.posts import Post, ended, loan, read_post, reply, send_in_place
 from node.gateway.sessions import Held
 from node.gateway.tasks import MustWait
 from node.gateway.window import Ticket
-from node.http11 import Request
+from node.transport.channel import Slot
+from node.transport.connection import Connection
+from node.transport.http11 import Request
 from wire.packet import MEDIA_TYPE, EncodedPart
 
 SHORT_S = 1.0  # whoever has less patience is answered to the millisecond, by a thread

@@ -11,9 +11,9 @@ import ssl
 import threading
 from collections.abc import Callable
 
-from node.connection import Connection
-from node.http11 import Disconnected, HttpError, Request, reason_phrase
-from node.tls_stream import Stream, secured
+from node.transport.connection import Connection
+from node.transport.http11 import Disconnected, HttpError, Request, reason_phrase
+from node.transport.tls_stream import Stream, secured
 
 log = logging.getLogger(__name__)
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.channel import Channel, Outlet
-from node.control import ChildSettings
-from node.forward import Forwarder
 from node.gateway.entry import Entry
-from node.progress import last_done
-from node.recorder import Recorder
+from node.processes.control import ChildSettings
+from node.processes.progress import last_done
+from node.reporting.recorder import Recorder
 from node.sessions import leaving
+from node.transport.channel import Channel, Outlet
+from node.transport.forward import Forwarder
 from wire.credential import Credential
 from wire.graph import Topology
 from wire.messages import ResultSpec, SessionPlan

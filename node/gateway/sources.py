@@ -9,9 +9,9 @@ import logging
 import queue
 import threading
 
-from node.forward import put
 from node.gateway.entry import Dropped, Ended, Entry
 from node.gateway.sessions import Held, Sessions
+from node.transport.forward import put
 from wire import packet
 from wire.packet import Header, Kind, Packet
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from node.connection import Connection
+from node.transport.connection import Connection
 
 
 class MustWait(Exception):

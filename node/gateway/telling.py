@@ -5,8 +5,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from node.hop import HopClient
-from node.http11 import Disconnected
+from node.transport.hop import HopClient
+from node.transport.http11 import Disconnected
 from wire.credential import Credential
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,6 @@ import time
 import msgspec
 from msgspec import Struct
 
-from node.connection import Connection
 from node.gateway.answers import answer
 from node.gateway.entry import Entry
 from node.gateway.packets import Input, Reports, check_packet
@@ -16,8 +15,9 @@ from node.gateway.quick_post import quick_post
 from node.gateway.results import Result
 from node.gateway.sessions import Held, Sessions
 from node.gateway.tasks import Task
-from node.http11 import Disconnected, HttpError, Request
-from node.negotiation import accepts, prefer
+from node.transport.connection import Connection
+from node.transport.http11 import Disconnected, HttpError, Request
+from node.transport.negotiation import accepts, prefer
 from wire import access
 from wire.access import Identity
 from wire.guard import Guard

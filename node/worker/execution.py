@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from handlers.base import FrameError, Handler
-from node.routing import Routing
+from node.transport.routing import Routing
 from node.worker.lending import Lender
 from node.worker.link import Link
 from node.worker.pictures import unpacked

@@ -12,8 +12,8 @@ import numpy as np
 
 from handlers.base import plain_memory
 from handlers.types import Image
-from node.channel import ChannelError, Slot
-from node.routing import Routing, Target
+from node.transport.channel import ChannelError, Slot
+from node.transport.routing import Routing, Target
 from node.worker.link import Link
 from wire import packet
 from wire.packet import COMMON_ROOM, Header, ImagePart, PacketError, Span

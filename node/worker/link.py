@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.channel import Inbox
-from node.control import ChildSettings
-from node.forward import Forwarder
-from node.progress import ProgressFile
-from node.recorder import Recorder
-from node.routing import Routing
+from node.processes.control import ChildSettings
+from node.processes.progress import ProgressFile
+from node.reporting.recorder import Recorder
+from node.transport.channel import Inbox
+from node.transport.forward import Forwarder
+from node.transport.routing import Routing
 from wire.messages import PacketEvent
 
 

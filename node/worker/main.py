@@ -19,15 +19,24 @@ from pathlib import Path
 import msgspec
 
 from handlers.base import Context, Handler, Source, Unavailable, load_class, read_params
-from node import control
-from node.addresses import handler_address, handler_depth
-from node.channel import Channel
-from node.confinement import confine_handler
-from node.control import ChildSettings, Configure, Failed, HandlerSettings, NewAccess, Ready, SetRunning, Shutdown
-from node.forward import Forwarder
-from node.progress import ProgressFile, progress_path
-from node.recorder import Recorder
-from node.routing import Routing
+from node.processes import control
+from node.processes.confinement import confine_handler
+from node.processes.control import (
+    ChildSettings,
+    Configure,
+    Failed,
+    HandlerSettings,
+    NewAccess,
+    Ready,
+    SetRunning,
+    Shutdown,
+)
+from node.processes.progress import ProgressFile, progress_path
+from node.reporting.recorder import Recorder
+from node.transport.addresses import handler_address, handler_depth
+from node.transport.channel import Channel
+from node.transport.forward import Forwarder
+from node.transport.routing import Routing
 from node.worker.link import Link
 from node.worker.loop import FrameLoop
 from node.worker.source import SourceLoop

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from handlers import codec
-from node.routing import Output, Routing, Target
+from node.transport.routing import Output, Routing, Target
 from node.worker.lending import Lender, Loan
 from node.worker.link import Link
 from node.worker.pictures import as_jpeg, plain_boxes

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from node import landlock
+from node.processes import landlock
 from tests.conftest import COORDINATOR, DATABASE, starting, wait_for_nodes
 from tests.daemons import ROOT, Daemon, clean_environ
 from tests.e2e.live_session import LiveSession

@@ -21,7 +21,7 @@ import psutil
 import pytest
 import requests
 
-from node.progress import ProgressFile, progress_path
+from node.processes.progress import ProgressFile, progress_path
 from tests.conftest import StartDaemon
 from tests.daemons import ROOT, Daemon
 

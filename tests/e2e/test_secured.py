@@ -18,8 +18,8 @@ from client import doctor
 from client.coordinator import Coordinator
 from client.errors import ClientError
 from client.face_client import FaceClient
-from node.hop import HopClient
-from node.http11 import Disconnected
+from node.transport.hop import HopClient
+from node.transport.http11 import Disconnected
 from tests import certificates
 from tests.conftest import starting
 from tests.daemons import ROOT

@@ -24,7 +24,7 @@ import cv2
 import psutil
 import requests
 
-from node.limits import private_mb
+from node.processes.limits import private_mb
 from tests.daemons import Daemon, start
 from tests.e2e.live_session import LiveSession, wait_for
 from tests.fuzz import seeds

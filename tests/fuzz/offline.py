@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
 
-from node.limits import private_mb
+from node.processes.limits import private_mb
 from tests.fuzz.parsers import Parser, parsers, raised
 
 HANG_S = 60.0  # a case that takes so long hangs

@@ -16,11 +16,12 @@ from handlers.base import FrameError, Unavailable
 from handlers.hosts import check_host
 from handlers.pictures import decode_picture
 from handlers.sources import understand
-from node import control, older
-from node.connection import Connection
-from node.hop_answers import Answers
-from node.http11 import Disconnected, HttpError, parse_head
+from node import older
+from node.processes import control
 from node.sessions import UnknownSession
+from node.transport.connection import Connection
+from node.transport.hop_answers import Answers
+from node.transport.http11 import Disconnected, HttpError, parse_head
 from tests.daemons import ROOT
 from tests.fuzz import seeds
 from tests.fuzz.mutate import spoilt, spoilt_request

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from handlers.codec import to_part
 from handlers.types import Box, Boxes, Encoded
-from node import control
-from node.hop import HopClient
+from node.processes import control
+from node.transport.hop import HopClient
 from tests.daemons import ROOT
 from wire import packet
 from wire.messages import (  # fmt: skip

@@ -1,4 +1,4 @@
-"""A real child process that speaks node.control: its behaviour is told by its argument."""
+"""A real child process that speaks node.processes.control: its behaviour is told by its argument."""
 
 import contextlib
 import os
@@ -7,8 +7,8 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from node import control
-from node.progress import ProgressFile
+from node.processes import control
+from node.processes.progress import ProgressFile
 
 
 def obedient(pipe: Connection, progress: str) -> None:

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from node import control
-from node.children import Child, Hooks, Job
-from node.launcher import Launcher
-from node.supervision import ChildState
+from node.processes import control
+from node.processes.children import Child, Hooks, Job
+from node.processes.launcher import Launcher
+from node.processes.supervision import ChildState
 from tests.integration import control_child
 from wire.messages import Entry, Graph, HandlerSpec, Route, SessionPlan
 
@@ -156,9 +156,9 @@ def test_children_die_with_a_killed_agent(tmp_path: Path) -> None:
 import time
 if __name__ == "__main__":
     from tests.integration import control_child
-    from node import control
-    from node.children import Child, Hooks, Job
-    from node.launcher import Launcher
+    from node.processes import control
+    from node.processes.children import Child, Hooks, Job
+    from node.processes.launcher import Launcher
     from tests.integration.test_node_children import PLAN
     launcher = Launcher(); launcher.start()
     path = {str(tmp_path / "progress")!r}

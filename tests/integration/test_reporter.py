@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, func, select
 
-from node.control import LinkStats
-from node.reporter import ProcessSample, Reporter
+from node.processes.control import LinkStats
+from node.reporting.reporter import ProcessSample, Reporter
 from tests.daemons import start
 from tests.integration.daemons import collector_config, running
 from tests.integration.mariadb import free_port

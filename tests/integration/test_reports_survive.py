@@ -11,7 +11,7 @@ import requests
 from sqlalchemy import Engine, select
 
 from collector.store import Store
-from node.sender import Sender
+from node.transport.sender import Sender
 from tests.daemons import Daemon
 from tests.e2e.live_session import wait_for
 from tests.integration.daemons import collector_config, running

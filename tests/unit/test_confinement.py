@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from node import landlock
-from node.confinement import confine_handler
-from node.control import ChildSettings
-from node.environment import for_children
-from node.fence import Fence, complement, fence_of
-from node.limits import MIB, memory_mb, private_mb
+from node.processes import landlock
+from node.processes.confinement import confine_handler
+from node.processes.control import ChildSettings
+from node.processes.environment import for_children
+from node.processes.fence import Fence, complement, fence_of
+from node.processes.limits import MIB, memory_mb, private_mb
 from tests.daemons import ROOT
 from wire.resources import Profile, Variation
 from wire.settings import load

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from node.control import LinkStats, SessionStats
-from node.figures import Backlog, Figures
-from node.tally import LATENCY_S, SEND_S, SERVICE_S, Counts, Tally, buckets
-from node.totals import Totals
+from node.processes.control import LinkStats, SessionStats
+from node.reporting.figures import Backlog, Figures
+from node.reporting.tally import LATENCY_S, SEND_S, SERVICE_S, Counts, Tally, buckets
+from node.reporting.totals import Totals
 from wire.messages import Books, HandlerStatus, NodeSession, Running
 
 ORDER = ("session_id", "handler_id", "handler_type", "handler", "target_node_id", "reason", "le")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.supervision import BACK_OFF_S, ChildEvent, ChildState, Deaths, InvalidChildTransition, transition
+from node.processes.supervision import BACK_OFF_S, ChildEvent, ChildState, Deaths, InvalidChildTransition, transition
 
 
 def test_quick_deaths_back_off_and_end() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from node import outbox
-from node.outbox import Outbox, Verdict, pause, verdict
+from node.reporting import outbox
+from node.reporting.outbox import Outbox, Verdict, pause, verdict
 from wire.messages import PacketEvent, PacketInfo, SysInfo
 
 SYS = SysInfo(timestamp=1.0, cpu_util=1.0, mem_total=1, mem_util=1.0)

@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from node.control import LinkStats
-from node.gpu import Gpus
-from node.sampler import ProcessSample, Sampler, Usage, cpu_percent, gpu_means, link_rows, work
+from node.processes.control import LinkStats
+from node.reporting.gpu import Gpus
+from node.reporting.sampler import ProcessSample, Sampler, Usage, cpu_percent, gpu_means, link_rows, work
 from wire.messages import GpuInfo
 
 

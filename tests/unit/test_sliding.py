@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.sliding import LEAST, OVER_S, SlidingMean
+from node.reporting.sliding import LEAST, OVER_S, SlidingMean
 
 FLUSH_S = 0.5
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node import spool as module
-from node.spool import KEPT_ASIDE, Spool
+from node.reporting import spool as module
+from node.reporting.spool import KEPT_ASIDE, Spool
 
 
 def drain(spool: Spool) -> list[bytes]:

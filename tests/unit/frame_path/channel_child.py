@@ -4,7 +4,7 @@ import hashlib
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from node.channel import Channel
+from node.transport.channel import Channel
 
 
 def answer(pipe: Connection, name: str, run_path: str, address: str, depth: int) -> None:

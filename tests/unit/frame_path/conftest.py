@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from node.channel import SHM, Channel, sweep
+from node.transport.channel import SHM, Channel, sweep
 
 
 @dataclass

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from handlers.base import Context, Handler, Params
-from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth
-from node.channel import Inbox
-from node.control import ChildSettings
-from node.forward import Forwarder
-from node.progress import ProgressFile
-from node.recorder import Recorder
-from node.routing import Routing
+from node.processes.control import ChildSettings
+from node.processes.progress import ProgressFile
+from node.reporting.recorder import Recorder
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth
+from node.transport.channel import Inbox
+from node.transport.forward import Forwarder
+from node.transport.routing import Routing
 from node.worker.link import Link
 from node.worker.loop import FrameLoop
 from tests.unit.frame_path.conftest import Place

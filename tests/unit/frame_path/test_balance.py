@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.balance import AWAY_S, FORGET_S, Balance
-from node.progress import ProgressFile, last_done, progress_path
+from node.processes.progress import ProgressFile, last_done, progress_path
+from node.transport.balance import AWAY_S, FORGET_S, Balance
 from wire.messages import Route
 
 TWO = [Route(node_id=n, url=f"http://n{n}") for n in (1, 2)]

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from node.channel import Channel, Outlet, sweep
+from node.transport.channel import Channel, Outlet, sweep
 from tests.unit.frame_path.channel_child import answer
 from tests.unit.frame_path.conftest import Place
 
@@ -184,7 +184,7 @@ def test_the_sweep_of_one_channel_leaves_others_alone(place: Place) -> None:
 CLOSED = """
     import sys, threading
     from pathlib import Path
-    from node.channel import Channel
+    from node.transport.channel import Channel
     channel = Channel(sys.argv[1], Path(sys.argv[2]))
     inbox, outlet = channel.inbox("a", 4), channel.outlet("a", 4)
     slot = outlet.loan(100)

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from node.addresses import handler_address, handler_depth
-from node.channel import Inbox
-from node.forward import Forwarder
 from node.gateway import care
 from node.gateway import entry as module
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
 from node.gateway.results import Result
 from node.gateway.window import OpenFrame
-from node.recorder import Recorder
+from node.reporting.recorder import Recorder
+from node.transport.addresses import handler_address, handler_depth
+from node.transport.channel import Inbox
+from node.transport.forward import Forwarder
 from tests.unit.frame_path.conftest import Place
 from tests.unit.frame_path.test_graph import PORTS, STEP, graph
 from wire import packet

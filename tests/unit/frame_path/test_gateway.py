@@ -16,14 +16,14 @@ import pytest
 
 from handlers.base import Context, EndOfSource, Params, Source
 from handlers.types import Image
-from node import control
-from node.addresses import handler_depth
-from node.channel import Inbox
-from node.forward import Forwarder
 from node.gateway.main import Gateway
-from node.progress import ProgressFile
-from node.recorder import Recorder
-from node.routing import Routing
+from node.processes import control
+from node.processes.progress import ProgressFile
+from node.reporting.recorder import Recorder
+from node.transport.addresses import handler_depth
+from node.transport.channel import Inbox
+from node.transport.forward import Forwarder
+from node.transport.routing import Routing
 from node.worker import source
 from node.worker.link import Link
 from node.worker.source import SourceLoop

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.routing import Routing, targets_of
+from node.transport.routing import Routing, targets_of
 from wire.graph import GraphError, Topology, wanted
 from wire.messages import Entry, Graph, HandlerSpec, Link, ResultSpec, Route, SessionPlan
 from wire.packet import Header

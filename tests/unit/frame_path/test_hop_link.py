@@ -7,13 +7,13 @@ from contextlib import ExitStack
 
 import pytest
 
-from node.connection import Connection
 from node.gateway.loop import Loop
 from node.gateway.tasks import AtOnce
-from node.hop import HopClient
-from node.hop_link import HopLink, Parcel, always
-from node.http11 import ACCEPTED, PIPELINED, HttpError, Request
-from node.recorder import Recorder
+from node.reporting.recorder import Recorder
+from node.transport.connection import Connection
+from node.transport.hop import HopClient
+from node.transport.hop_link import HopLink, Parcel, always
+from node.transport.http11 import ACCEPTED, PIPELINED, HttpError, Request
 from wire.packet import MEDIA_TYPE
 
 PATIENCE_S = 20.0

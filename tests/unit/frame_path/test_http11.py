@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node import connection as connections
-from node.connection import Connection
 from node.gateway.loop import Loop
 from node.gateway.server import Server, View
-from node.http11 import MAX_HEAD, Disconnected, HttpError, Request, parse_head
-from node.negotiation import accepts, prefer
+from node.transport import connection as connections
+from node.transport.connection import Connection
+from node.transport.http11 import MAX_HEAD, Disconnected, HttpError, Request, parse_head
+from node.transport.negotiation import accepts, prefer
 
 HOST = b"Host: n\r\n"
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from node.channel import SHM, Channel, Outlet
-from node.incarnations import Incarnations, current
+from node.transport.channel import SHM, Channel, Outlet
+from node.transport.incarnations import Incarnations, current
 from tests.unit.frame_path.conftest import Place
 from tests.unit.frame_path.test_channel import DEPTH, Peer, put, put_soon
 

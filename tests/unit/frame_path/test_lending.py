@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Image
-from node.addresses import handler_depth
-from node.channel import Outlet, Slot
+from node.transport.addresses import handler_depth
+from node.transport.channel import Outlet, Slot
 from node.worker.lending import Lender, header_room
 from tests.unit.frame_path.conftest import Place
 from tests.unit.frame_path.stage import PATIENCE_S, SESSION, fan_out, picture, received, staged

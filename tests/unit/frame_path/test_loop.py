@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from node.connection import Connection
 from node.gateway import loop as loops
 from node.gateway.loop import Loop
 from node.gateway.tasks import AtOnce, MustWait, Task
-from node.http11 import HttpError, Request
+from node.transport.connection import Connection
+from node.transport.http11 import HttpError, Request
 
 PATIENCE_S = 20.0
 

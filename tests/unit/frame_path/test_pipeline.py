@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.pipeline import BYTES, DEPTH, Fate, Pipeline
+from node.transport.pipeline import BYTES, DEPTH, Fate, Pipeline
 
 
 def test_it_is_bounded_in_packets_and_bytes_but_for_the_first() -> None:

@@ -10,15 +10,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node import control
-from node.progress import ProgressFile, progress_path
-from node.recorder import MAX_EVENTS, Recorder
+from node.processes import control
+from node.processes.progress import ProgressFile, progress_path
+from node.reporting.recorder import MAX_EVENTS, Recorder
 from wire.messages import PacketEvent
 
 CHILD = """
     import os, signal, sys
     from pathlib import Path
-    from node.progress import ProgressFile
+    from node.processes.progress import ProgressFile
     file = ProgressFile(Path(sys.argv[1]))
     for sequence in range(5):
         file.begin(sequence, 2)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from node.connection import Connection
 from node.gateway.loop import Loop
 from node.gateway.server import Server, View
-from node.http11 import Request
+from node.transport.connection import Connection
+from node.transport.http11 import Request
 
 
 def view(_: Request, connection: Connection) -> None:

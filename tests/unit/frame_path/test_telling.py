@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from node.connection import Connection
 from node.gateway.server import Server
 from node.gateway.telling import tell
-from node.http11 import HttpError, Request
+from node.transport.connection import Connection
+from node.transport.http11 import HttpError, Request
 
 View = Callable[[Request, Connection], None]
 

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Sequence
 
-from node.http11 import (
+from node.transport.http11 import (
     ACCEPTED,
     HEAD_END,
     MAX_HEAD,
@@ -21,7 +21,7 @@ from node.http11 import (
     send_all,
     set_silence,
 )
-from node.tls_stream import Stream, TlsStream
+from node.transport.tls_stream import Stream, TlsStream
 from wire.packet import Buffer
 
 RECEIVE_SIZE = 4096  # bytes asked for while a head is awaited: more would be body, and copied twice

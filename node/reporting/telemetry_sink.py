@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from node.control import LinkStats, Telemetry
-from node.totals import Totals
+from node.processes.control import LinkStats, Telemetry
+from node.reporting.totals import Totals
 from wire.messages import PacketInfo
 
 logger = logging.getLogger(__name__)

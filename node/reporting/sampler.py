@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from node.control import LinkStats
-from node.gpu import Gpus
+from node.processes.control import LinkStats
+from node.reporting.gpu import Gpus
 from wire.messages import GpuInfo, GpuLoad, Hardware, LinkInfo, Load, ProcInfo, SysInfo
 
 MIB = 1 << 20

@@ -14,13 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from node import sampler
-from node.control import LinkStats
-from node.figures import Backlog
-from node.gpu import Gpus
-from node.outbox import Outbox
-from node.sampler import ProcessSample
-from node.sender import Sender
+from node.processes.control import LinkStats
+from node.reporting import sampler
+from node.reporting.figures import Backlog
+from node.reporting.gpu import Gpus
+from node.reporting.outbox import Outbox
+from node.reporting.sampler import ProcessSample
+from node.transport.sender import Sender
 from wire.credential import Credential
 from wire.messages import Hardware, Load, PacketInfo
 from wire.settings import ReporterSettings

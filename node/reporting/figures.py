@@ -11,9 +11,9 @@ from msgspec import Struct
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from node.control import SessionStats
-from node.tally import LATENCY_S, SEND_S, SERVICE_S, Counts, buckets
-from node.totals import Totals
+from node.processes.control import SessionStats
+from node.reporting.tally import LATENCY_S, SEND_S, SERVICE_S, Counts, buckets
+from node.reporting.totals import Totals
 from wire.messages import NodeSession
 
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import msgspec
 
-from node import control
-from node.launcher import Launched, Launcher
-from node.limits import private_mb
-from node.progress import Progress, ProgressFile
-from node.supervision import ChildEvent, ChildState, Deaths, transition
+from node.processes import control
+from node.processes.launcher import Launched, Launcher
+from node.processes.limits import private_mb
+from node.processes.progress import Progress, ProgressFile
+from node.processes.supervision import ChildEvent, ChildState, Deaths, transition
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote
 import httptools
 from msgspec import Struct
 
-from node.tls_stream import Stream
+from node.transport.tls_stream import Stream
 from wire.packet import Buffer
 
 MAX_HEAD = 16 * 1024  # bytes of request line and headers

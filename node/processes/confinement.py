@@ -9,9 +9,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from node import landlock, limits, privileges
-from node.control import ChildSettings
-from node.fence import SHM, readable
+from node.processes import landlock, limits, privileges
+from node.processes.control import ChildSettings
+from node.processes.fence import SHM, readable
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """What a handler's process may do with files: which paths it may read and change. Decided here, carried out by others.
 
-Reading is a list of what is open, because the kernel's fence (node.landlock) knows no exceptions: the whole file
-system but `hidden` and the files of `bare` folders, and then what is `open` in spite of that.
+Reading is a list of what is open, because the kernel's fence (node.processes.landlock) knows no exceptions: the
+whole file system but `hidden` and the files of `bare` folders, and then what is `open` in spite of that.
 """
 
 import os
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from node.progress import PROGRESS
+from node.processes.progress import PROGRESS
 from wire.settings import PROGRAM_ROOT, NodeSettings, Settings
 
 SHM = "/dev/shm"  # noqa: S108 - where frames travel

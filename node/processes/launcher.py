@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from node.environment import for_children
+from node.processes.environment import for_children
 
 PRELOAD = ("numpy", "cv2")
 ENVIRONMENT = {

@@ -5,8 +5,8 @@ import socket
 import httptools
 from msgspec import Struct
 
-from node.http11 import ACCEPTED, HEAD_END, Disconnected
-from node.tls_stream import Stream
+from node.transport.http11 import ACCEPTED, HEAD_END, Disconnected
+from node.transport.tls_stream import Stream
 
 RECEIVE_SIZE = 4096  # bytes asked for at a time
 LONGEST = 1 << 20  # bytes of one answer: more is no gateway's

@@ -22,7 +22,7 @@ from typing import Any
 
 import iceoryx2 as iox
 
-from node.incarnations import Incarnations, current, new_name
+from node.transport.incarnations import Incarnations, current, new_name
 
 MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
 MAX_RECEIVERS = 1  # who follows it has an inbox of its own

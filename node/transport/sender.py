@@ -7,8 +7,8 @@ from ipaddress import IPv6Address, ip_address
 
 import msgspec
 
-from node.outbox import Verdict, pause, verdict
-from node.spool import Spool
+from node.reporting.outbox import Verdict, pause, verdict
+from node.reporting.spool import Spool
 from wire.client import ControlClient, PeerAway, PeerError
 from wire.credential import Credential
 from wire.messages import Report

@@ -11,14 +11,14 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from node.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
-from node.balance import Balance
-from node.channel import Channel, Outlet, Slot
-from node.hop import HopClient
-from node.hop_link import HopLink, Parcel, always, ignore_done, ignore_taken, never
-from node.progress import last_done
-from node.recorder import Recorder
-from node.routing import Target
+from node.processes.progress import last_done
+from node.reporting.recorder import Recorder
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
+from node.transport.balance import Balance
+from node.transport.channel import Channel, Outlet, Slot
+from node.transport.hop import HopClient
+from node.transport.hop_link import HopLink, Parcel, always, ignore_done, ignore_taken, never
+from node.transport.routing import Target
 from wire.credential import Credential
 from wire.messages import Route, SessionPlan
 from wire.packet import Buffer, total

@@ -1,15 +1,15 @@
-"""A sender's connection to one node: packets one at a time, or several under way (node.pipeline decides)."""
+"""A sender's connection to one node: packets one at a time, or several under way (node.transport.pipeline decides)."""
 
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from node.hop import HopClient
-from node.hop_answers import Answer
-from node.http11 import Disconnected
-from node.pipeline import Fate, Pipeline, fate_of
-from node.recorder import Recorder
+from node.reporting.recorder import Recorder
+from node.transport.hop import HopClient
+from node.transport.hop_answers import Answer
+from node.transport.http11 import Disconnected
+from node.transport.pipeline import Fate, Pipeline, fate_of
 from wire.packet import Buffer
 
 log = logging.getLogger(__name__)

@@ -3,9 +3,9 @@
 import socket
 from urllib.parse import urlsplit
 
-from node.hop_answers import Answer, Answers
-from node.http11 import PIPELINED, Disconnected, send_all, set_silence
-from node.tls_stream import Stream, TlsStream
+from node.transport.hop_answers import Answer, Answers
+from node.transport.http11 import PIPELINED, Disconnected, send_all, set_silence
+from node.transport.tls_stream import Stream, TlsStream
 from wire.credential import Credential
 from wire.packet import MEDIA_TYPE, Buffer, total
 from wire.tls import BadCertificate

@@ -3,8 +3,8 @@
 import time
 from collections import defaultdict
 
-from node.control import LinkStats, Telemetry
-from node.tally import SEND_S, SERVICE_S, Tally
+from node.processes.control import LinkStats, Telemetry
+from node.reporting.tally import SEND_S, SERVICE_S, Tally
 from wire.messages import PacketEvent, PacketInfo
 
 MAX_EVENTS = 20_000  # per period; more are counted, not kept

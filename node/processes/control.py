@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from node.fence import Fence
-from node.tally import Counts
+from node.processes.fence import Fence
+from node.reporting.tally import Counts
 from wire.guard import Access, Guard
 from wire.messages import Books, PacketInfo, SessionPlan
 from wire.tls import ServerTls

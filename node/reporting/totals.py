@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from node.control import LinkStats
-from node.tally import SEND_S, SERVICE_S, Counts, Tally
+from node.processes.control import LinkStats
+from node.reporting.tally import SEND_S, SERVICE_S, Counts, Tally
 
 
 class Hop(Struct, frozen=True):

@@ -1,0 +1,1 @@
+"""What a node measures, and how it reaches the collector: samples, counters, the spool."""

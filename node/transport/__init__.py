@@ -1,0 +1,1 @@
+"""Frames between processes and nodes: shared memory, packets over HTTP, routes."""
