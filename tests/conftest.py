@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from hypothesis import HealthCheck, settings
 
 from tests.daemons import ROOT, Daemon, start
+
+# Several test processes share the cores: how long an example takes says nothing.
+settings.register_profile("shared cores", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared cores")
 
 StartDaemon = Callable[..., Daemon]
 

@@ -138,7 +138,7 @@ class World:
 NOISE = LEAST_GAIN / 2 - 0.01  # here up, there down by so much never looks like the least gain
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     latencies=st.tuples(st.floats(20, 500), st.floats(20, 500)),
     bound=st.one_of(st.none(), st.floats(20, 500)),
@@ -155,7 +155,7 @@ def test_noise_on_constant_latencies_moves_a_session_once_at_most(
     assert len(world.moves) <= 1
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), noise=st.floats(0.1, 0.9), bound=st.floats(50, 300))
 def test_whatever_is_predicted_there_are_two_moves_in_five_minutes_at_most(
     seed: int, noise: float, bound: float
@@ -171,7 +171,7 @@ def test_whatever_is_predicted_there_are_two_moves_in_five_minutes_at_most(
     assert all(gap >= PAUSE_S for gap in gaps)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(step_at=st.integers(0, 200), seed=st.integers(0, 10_000))
 def test_a_place_that_becomes_slow_is_left_within_seconds(step_at: int, seed: int) -> None:
     rng = random.Random(seed)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from node.reporting import spool as module
@@ -70,7 +70,6 @@ def test_a_report_that_made_room_while_it_was_sent_may_be_removed_or_refused(tmp
     assert drain(spool) == [b"2" * 10]
 
 
-@settings(deadline=None)  # each report is synced
 @given(st.lists(st.integers(1, 50), max_size=20), st.integers(50, 120))
 def test_never_more_than_the_limit_and_always_the_newest(sizes: list[int], limit: int) -> None:
     from tempfile import TemporaryDirectory

@@ -21,7 +21,7 @@ def balanced(books: Books) -> bool:
     return books.frames_in == books.delivered + sum(books.dropped.values()) + books.in_flight
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps)
 def test_a_killed_gateway_leaves_balanced_books(steps: list[str | tuple[str, str]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -196,7 +196,7 @@ BODY = bytes(range(256)) * 3
 MESSAGE = head("POST /a HTTP/1.1", f"Content-Length: {len(BODY)}") + BODY + head("GET /b HTTP/1.1")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, len(MESSAGE) - 1), max_size=6))
 def test_bytes_may_be_cut_anywhere(cuts: list[int]) -> None:
     near, peer = socket.socketpair()

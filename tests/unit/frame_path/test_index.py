@@ -46,7 +46,7 @@ def written(found: list[Record]) -> bytes:
     return b"".join(b"".join(encode(one)) for one in found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(records, st.integers(0, 4000))
 def test_a_file_that_ends_anywhere_gives_every_whole_record(found: list[Record], end: int) -> None:
     data = written(found)[:end]
@@ -54,7 +54,7 @@ def test_a_file_that_ends_anywhere_gives_every_whole_record(found: list[Record],
     assert [one for one, _ in decode(data)] == whole
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(records, st.data())
 def test_bytes_that_are_not_ours_are_never_taken_for_a_result(found: list[Record], data: st.DataObject) -> None:
     """A changed byte costs what follows it; only a picture's bytes go unchecked."""

@@ -29,7 +29,7 @@ def line(limit: Limit, stages: list[float], frames: int, at: float = 0.0) -> Ite
 times = st.lists(st.floats(1.0, 100.0), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(times, st.floats(2.5, 50.0), st.integers(4, 64))
 def test_frames_come_in_time_and_the_line_is_kept_busy(stages: list[float], slack: float, size: int) -> None:
     """slack: the bound over what a frame takes alone."""

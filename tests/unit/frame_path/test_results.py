@@ -101,7 +101,7 @@ def kept_result(sequence: int, finished: float, size: int = 0) -> Result:
     return Result(sequence, FrameStatus.OK, False, None, None, 1.0, b"{}", picture, finished)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(st.floats(0, 40), st.sampled_from([0, 0, 10, 1000, 30_000]), st.booleans()), min_size=1, max_size=40

@@ -138,7 +138,7 @@ class WindowMachine(RuleBasedStateMachine):
 
 
 TestWindow = WindowMachine.TestCase
-TestWindow.settings = settings(max_examples=120, stateful_step_count=30, deadline=None)
+TestWindow.settings = settings(max_examples=120, stateful_step_count=30)
 
 
 def admitted(window: Window, sequence: int, opened: float = 0.0) -> OpenFrame:

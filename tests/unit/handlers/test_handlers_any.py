@@ -18,7 +18,7 @@ from handlers.types import Box, Boxes, Encoded, Image
 from tests.handler_support import SAMPLES
 from tests.unit.handlers import zoo
 
-FEW = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+FEW = settings(max_examples=8, suppress_health_check=list(HealthCheck))
 NUMBERS = st.one_of(st.integers(-200, 400), st.integers(-(2**62), 2**62))
 FACES = [("DETECTORS", name) for name in zoo.DETECTORS]
 SEARCHED = 110_000  # pixels that detectors look at in these tests
@@ -138,7 +138,7 @@ def test_a_detector_behind_a_detector_takes_any_boxes(group: str, name: str, fou
 DECODE = DecodeHandler(DecodeParams(), Context(SAMPLES))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(data=st.binary(max_size=300), place=st.integers(0, len(JPEG)), cut=st.integers(0, len(JPEG)))
 def test_any_bytes_are_a_picture_or_fail_their_frame(data: bytes, place: int, cut: int) -> None:
     for mutated in (data, JPEG[:place] + data + JPEG[place + len(data) :], JPEG[:cut]):

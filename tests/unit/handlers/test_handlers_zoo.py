@@ -125,7 +125,7 @@ def test_faces_aligned_elsewhere_give_openface_s_vectors(indices: str) -> None:
 
 
 @pytest.mark.parametrize(("group", "name"), ALL)
-@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, suppress_health_check=list(HealthCheck))
 @given(height=st.integers(1, 60), width=st.integers(1, 90), seed=st.integers(0, 9), level=st.integers(0, 255))
 def test_any_picture_gives_boxes_inside_it(
     group: str, name: str, height: int, width: int, seed: int, level: int
