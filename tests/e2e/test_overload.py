@@ -21,7 +21,8 @@ from tests.daemons import ROOT, Daemon
 from tests.e2e.live_session import LiveSession
 
 PIN = {0: 1, 1: 1, 2: 1, 3: 1}  # all on node 1
-CLIENTS, PAUSE_S = 12, 0.03
+CLIENTS, PAUSE_S = 24, 0.05
+WINDOW, SLACK = 32, 12  # the bound is so many times what a frame takes alone; the window holds more
 FLOOD_S = 4.0
 NEIGHBOUR_FPS, NEIGHBOUR_S = 6, 2.5
 
@@ -44,7 +45,7 @@ def opened(cluster: Cluster, **request: object) -> Iterator[LiveSession]:
 
 def alone_ms(session: LiveSession, photo: bytes) -> float:
     """Return what a frame takes when no other one is there: the median of a few, ms."""
-    taken = sorted(session.post(photo).json()["latency_ms"] for _ in range(15))
+    taken = sorted(session.post(photo).json()["latency_ms"] for _ in range(40))
     return float(taken[len(taken) // 2])
 
 
@@ -82,11 +83,11 @@ def rate(session: LiveSession, photo: bytes) -> float:
 
 
 def test_what_a_live_session_delivers_comes_in_time(shared_cluster: Cluster, photo: bytes) -> None:
-    """Its window holds sixteen frames; sixteen under way would take three times the bound."""
+    """All that its window holds, or all clients' frames at once, would take twice the bound."""
     with opened(shared_cluster) as probe:
-        bound_ms = 6 * alone_ms(probe, photo)
+        bound_ms = SLACK * alone_ms(probe, photo)
     wish = {"max_latency_ms": bound_ms}
-    with opened(shared_cluster, delivery="live", objective=wish) as session:
+    with opened(shared_cluster, delivery="live", window=WINDOW, objective=wish) as session:
         with flood(session, photo) as answers:
             time.sleep(FLOOD_S)
         delivered = [body for status, body in answers if status == 200]
