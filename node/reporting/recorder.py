@@ -59,11 +59,12 @@ class Recorder:
         packets, self._packets = self._packets, []
         links, self._links = self._links, defaultdict(_Link)
         frames, self._frames = self._frames, 0
-        service, self._service = self._service.read(), Tally(SERVICE_S)
+        tally, self._service = self._service, Tally(SERVICE_S)  # read after the swap: what comes meanwhile is in it
         lost, self._lost = self._lost, 0
         unreachable, self._unreachable = self._unreachable, set()
         if not (packets or links or frames or lost or unreachable):
             return None
+        service = tally.read()
         return Telemetry(
             packets=packets,
             packets_lost=lost,
