@@ -141,6 +141,8 @@ def test_whoever_asks_finds_room_though_others_hold_every_place(
     assert answer(busy) == b"0"
     others = [connect() for _ in range(7)]
     others[0].sendall(b"POST /ec")
+    others[-1].sendall(head("/echo", 1) + b"0")
+    assert answer(others[-1]) == b"0", "all are in by now, so that what busy asks next is later than they"
     for i in range(20):
         busy.sendall(head("/echo", 1) + b"1")
         assert answer(busy) == b"1"
