@@ -12,8 +12,11 @@ import threading
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from coordinator import repair
 from coordinator.allocation import base
+from coordinator.deaths import EVENT, Told, reported
 from coordinator.deciding import Decider
 from coordinator.elsewhere import Alternatives
 from coordinator.peers import PREPARE_S
@@ -42,6 +45,7 @@ class Controller:
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
         self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
         self._offers: set[tuple[int, str]] = set()  # node_id, boot_id of the nodes that take handlers
+        self._told = Told()
         self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
         self.database_fault: str | None = None
         self.leads = False  # this process holds the leader row
@@ -91,6 +95,7 @@ class Controller:
         self._note_fault(None)
         if not self._parts.closing.is_set() and self._lead():
             self._repair()
+            self._tell_deaths()
             self._end_drains()
             self._rebalancer.tick(time.monotonic())
 
@@ -126,6 +131,19 @@ class Controller:
                     self._placer.background.submit(self._guarded, session.session_id, self._end)
                 elif session.plan.used() & draining:
                     self._placer.background.submit(self._guarded, session.session_id, self._drain)
+
+    def _tell_deaths(self) -> None:
+        """Write the deaths of handlers that are back into the histories. Raises DatabaseAway."""
+        alive, at = self._parts.registry.alive(), time.monotonic()
+        sessions = [s for s in self._parts.held.all() if s.state in PLACED]
+        self._told.forget(s.session_id for s in sessions)
+        for session in sessions:
+            for death in reported(session, alive):
+                if not self._told.knows(session.session_id):
+                    self._told.learn(session.session_id, self._parts.store.latest(session.session_id, EVENT))
+                if self._told.due(session.session_id, death, at):
+                    self._placer.event(session, EVENT, **msgspec.structs.asdict(death))
+                    self._told.note(session.session_id, death, at)
 
     def _notice_nodes(self) -> None:
         """Another node is there, or takes handlers again: what had found no place is tried at once."""

@@ -103,10 +103,14 @@ class Store:
         query = select(events).where(events.c.session_id == session_id, events.c.event_id > after)
         query = query.order_by(events.c.event_id).limit(limit)
         with away(self._engine), self._engine.connect() as connection:
-            return [
-                EventRecord(**row._asdict() | {"detail": msgspec.json.decode(row.detail)})
-                for row in connection.execute(query)
-            ]
+            return list(map(_event, connection.execute(query)))
+
+    def latest(self, session_id: int, event: str) -> list[EventRecord]:
+        """Return the last 100 events of that name in the session's history, in order."""
+        query = select(events).where(events.c.session_id == session_id, events.c.event == event)
+        query = query.order_by(events.c.event_id.desc()).limit(100)
+        with away(self._engine), self._engine.connect() as connection:
+            return list(map(_event, reversed(connection.execute(query).all())))
 
     # --- nodes ----------------------------------------------------------------------------------------
 
@@ -189,6 +193,10 @@ def _session(row: Any) -> SessionRecord:
         "plan": msgspec.json.decode(row.plan, type=Planned),
     }
     return SessionRecord(**columns)
+
+
+def _event(row: Any) -> EventRecord:
+    return EventRecord(**row._asdict() | {"detail": msgspec.json.decode(row.detail)})
 
 
 def _request(text: str) -> SessionRequest:

@@ -441,7 +441,8 @@ class Agent:
         if again:
             handler_id = slot.handler_id
             logger.warning("session %d handler %d is back; frame to blame: %s", session_id, handler_id, blame)
-            self.gateway.send(control.HandlerLost(session_id=session_id, handler_id=handler_id, blame=blame))
+            lost = control.HandlerLost(session_id=session_id, handler_id=handler_id, blame=blame, why=slot.child.died)
+            self.gateway.send(lost)
 
     def _handler_said(self, slot: HandlerSlot, message: Any) -> None:
         if isinstance(message, control.Telemetry):

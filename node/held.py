@@ -67,6 +67,7 @@ class HandlerSlot:
             service_ms=self._mean.value,
             queue_size=self.queue_size,
             reason=self.child.reason,
+            died=self.child.died,
         )
 
 

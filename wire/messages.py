@@ -138,6 +138,7 @@ class HandlerStatus(Body, frozen=True, kw_only=True):
     service_ms: float | None = None  # mean of the last period
     queue_size: int = 0
     reason: str | None = None
+    died: str | None = None  # why the process before this one ended, also when this one is ready
 
 
 class NodeSession(Body, frozen=True, kw_only=True):

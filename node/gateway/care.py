@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from msgspec import Struct
+
 from node.gateway.outcomes import Outcomes
 from node.gateway.results import Heading, failure
 from node.gateway.window import OpenFrame, Window
@@ -12,6 +14,15 @@ from wire.messages import FrameStatus
 
 RESEND_S, DROP_S = 15.0, 60.0  # without a result: send again, then give up
 MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
+
+
+class Lost(Struct):
+    """The word that a handler died, of this node's agent or of another gateway (POST /sessions/<id>/lost)."""
+
+    handler_id: int
+    blame: int | None = None  # sequence of the frame that it died with
+    gave_up: str | None = None  # why it will not come back
+    why: str | None = None  # it died
 
 
 class Dispatcher(Protocol):
@@ -51,14 +62,22 @@ class Care:
                     frame.resent = time.monotonic()
                 self._dispatcher.dispatch(frame)
 
-    def handler_lost(self, handler_id: int, blame: int | None) -> None:
-        """A handler died and is back: send again what it may have held; set aside a frame that kills."""
+    def hear(self, lost: Lost) -> None:
+        """Do what a handler's death asks for."""
+        if lost.gave_up:
+            self.handler_gave_up(lost.handler_id, lost.gave_up)
+        else:
+            self.handler_lost(lost.handler_id, lost.blame, lost.why)
+
+    def handler_lost(self, handler_id: int, blame: int | None, why: str | None = None) -> None:
+        """A handler died and is back: send again what it may have held; set aside a frame that kills, saying *why*."""
         with self._lock:
             frame = self._window.open.get(blame) if blame is not None else None
             if frame is not None:
                 frame.blames += 1
                 if frame.blames >= MAX_BLAMES:
-                    self.fail(frame, f"handler {handler_id} died {frame.blames} times with this frame")
+                    times = f"handler {handler_id} died {frame.blames} times with this frame"
+                    self.fail(frame, times if why is None else f"{times}: {why}")
         self.resend()
 
     def handler_gave_up(self, handler_id: int, reason: str) -> None:

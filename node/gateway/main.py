@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from node.gateway.care import Lost
 from node.gateway.loop import Loop
 from node.gateway.ports import EntryPorts
 from node.gateway.sessions import Sessions
@@ -194,24 +195,22 @@ class Gateway:
         held = self.sessions.get(message.session_id)
         if held is None:
             return
-        gave_up = message.reason if isinstance(message, HandlerGaveUp) else None
-        blame = message.blame if isinstance(message, HandlerLost) else None
-        if held.entry is None:
-            self._tell(message.session_id, message.handler_id, blame, gave_up)
-        elif gave_up is not None:
-            held.entry.care.handler_gave_up(message.handler_id, gave_up)
+        if isinstance(message, HandlerGaveUp):
+            lost = Lost(message.handler_id, gave_up=message.reason)
         else:
-            held.entry.care.handler_lost(message.handler_id, blame)
+            lost = Lost(message.handler_id, message.blame, why=message.why)
+        if held.entry is None:
+            self._tell(message.session_id, lost)
+        else:
+            held.entry.care.hear(lost)
 
-    def _tell(self, session_id: int, handler_id: int, blame: int | None, gave_up: str | None) -> None:
-        body = msgspec.json.encode({"handler_id": handler_id, "blame": blame, "gave_up": gave_up})
-
+    def _tell(self, session_id: int, lost: Lost) -> None:
         def where() -> str | None:
             held = self.sessions.get(session_id)
             return None if held is None or held.entry is not None else held.plan.entry.url
 
-        if not tell(where, lost_path(session_id), body, self._guard.credential, self.closing):
-            log.warning("session %s: the entry does not know that handler %s died", session_id, handler_id)
+        if not tell(where, lost_path(session_id), msgspec.json.encode(lost), self._guard.credential, self.closing):
+            log.warning("session %s: the entry does not know that handler %s died", session_id, lost.handler_id)
 
     def _hand_over(self) -> None:
         stats = [s for s in (self._stats(h.session_id) for h in self.sessions.all()) if s is not None]

@@ -5,9 +5,9 @@ import hmac
 import time
 
 import msgspec
-from msgspec import Struct
 
 from node.gateway.answers import answer
+from node.gateway.care import Lost
 from node.gateway.entry import Entry
 from node.gateway.packets import Input, Reports, check_packet
 from node.gateway.posts import post_frame
@@ -24,14 +24,6 @@ from wire.guard import Guard
 
 STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
 VIDEO_BOUNDARY = "frame"
-
-
-class Lost(Struct):
-    """Another gateway's word that a handler died there."""
-
-    handler_id: int
-    blame: int | None = None
-    gave_up: str | None = None
 
 
 class Views:
@@ -145,10 +137,7 @@ class Views:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise HttpError(422, str(error)) from error
         connection.accept()
-        if lost.gave_up:
-            entry.care.handler_gave_up(lost.handler_id, lost.gave_up)
-        else:
-            entry.care.handler_lost(lost.handler_id, lost.blame)
+        entry.care.hear(lost)
 
     # --- clients -------------------------------------------------------------------------------------
 

@@ -75,7 +75,8 @@ class Child:
         self._since = time.monotonic()  # of the present process: its start, then its readiness
         self._why: str | None = None  # this process must die, or has said that it cannot go on
         self.restarts = 0
-        self.reason: str | None = None  # of the last death
+        self.reason: str | None = None  # of the last death, until another process is ready
+        self.died: str | None = None  # the same, and then too
         self.bad_params = False  # the last one could not prepare because of its parameters
         self._thread = threading.Thread(target=self._run, name=f"child {job.name}", daemon=True)
 
@@ -239,7 +240,7 @@ class Child:
         self._note_blame()
         self._move(ChildEvent.DIED)
         delay = None if self._hopeless else self._deaths.delay(lived, frames)
-        self.reason = self._why or _cause(status, self._blame)
+        self.reason = self.died = self._why or _cause(status, self._blame)
         if delay is None:
             logger.error("%s is given up: %s", self.job.name, self.reason)
             self._move(ChildEvent.GIVE_UP)

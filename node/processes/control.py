@@ -82,6 +82,7 @@ class HandlerLost(Message, frozen=True, kw_only=True, tag="handler_lost"):
     session_id: int
     handler_id: int
     blame: int | None = None  # sequence of the frame it died with
+    why: str | None = None  # it died
 
 
 class HandlerGaveUp(Message, frozen=True, kw_only=True, tag="handler_gave_up"):

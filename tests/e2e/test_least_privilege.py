@@ -12,7 +12,7 @@ import pytest
 from node.processes import landlock
 from tests.conftest import COORDINATOR, DATABASE, starting, wait_for_nodes
 from tests.daemons import ROOT, Daemon, clean_environ
-from tests.e2e.live_session import LiveSession
+from tests.e2e.live_session import LiveSession, wait_for
 from tests.e2e.live_session import opened as opened_session
 from tests.e2e.test_bad_input import PHOTO
 
@@ -149,8 +149,19 @@ def test_a_handler_that_eats_memory_is_stopped_and_named(node: Daemon, opened: O
         answers = [post(other) for _ in range(20)]
         result = waiting.result(60)
     assert [answer["status"] for answer in answers] == ["ok"] * 20
-    assert result["status"] == "failed" and "handler 1" in result["reason"], result
-    assert "more than its limit of 400 MiB" in node.log.read_text()
+    why = "more than its limit of 400 MiB"
+    assert result["status"] == "failed" and result["reason"].startswith("handler 1 died 2 times"), result
+    assert why in result["reason"] and why in node.log.read_text()
     assert post(other)["status"] == "ok"
     books = greedy.settled_books(1)
     assert (books["frames_in"], books["delivered"], books["dropped"]) == (1, 1, {})
+    handler = greedy.look()["measured"]["handlers"][1]
+    assert (handler["handler_id"], handler["restarts"]) == (1, 2) and why in handler["died"]
+    wait_for(lambda: any(why in death["why"] for death in deaths(greedy)), "the event", lambda: deaths(greedy))
+    assert [(death["handler_id"], death["node_id"]) for death in deaths(greedy)] == [(1, 1)]  # not one for each
+
+
+def deaths(session: LiveSession) -> list[dict[str, Any]]:
+    """Return what the session's history says of handlers that died."""
+    events = session.get(f"{session.coordinator}/sessions/{session.id}/events").json()["events"]
+    return [event["detail"] for event in events if event["event"] == "restarted"]

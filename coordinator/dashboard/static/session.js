@@ -155,7 +155,7 @@ function rows(x) {
   const name = (id) => `${id} ${names.get(id) || ""}`;
   return [
     ...handlers.map((m) => h("tr", {}, cells(h("span", {}, name(m.handler_id), m.state === "running" ? "" : h("b", { class: "broken" }, ` ${m.state}`),
-      m.restarts ? `, ${m.restarts} restarts` : ""), `${m.node_id}`, ms(m.service_ms), m.queue_size, m.frames))),
+      m.restarts ? `, ${m.restarts} restarts${m.died ? ` (the last: ${m.died})` : ""}` : ""), `${m.node_id}`, ms(m.service_ms), m.queue_size, m.frames))),
     ...hops.map((k) => h("tr", {}, cells(h("span", { title: `${name(k.source_handler)} → ${name(k.target_handler)}` },
       `hop ${k.source_handler} → ${k.target_handler}`), `${k.from_node} → ${k.to_node}`, ms(k.latency_ms), "", ""))),
   ];
