@@ -51,18 +51,19 @@ class Coordinator:
         known = (n.node_id for n in catalogue.nodes)
         registry = Registry(known, timeout=settings.heartbeat_timeout, auto_register=settings.auto_register)
         self._engine = database.connect(database_settings)
+        client = ControlClient(guard.credential)
         self._parts = Parts(
             settings=settings,
             catalogue=catalogue,
             algorithms=algorithms,
             registry=registry,
             store=Store(self._engine),
-            peers=Peers(ControlClient(guard.credential)),
+            peers=Peers(client),
             galleries=Galleries(GalleryStore(self._engine), Portraits()),
         )
         self._placer = Placer(self._parts)
         self._controller = Controller(self._parts, self._placer)
-        self._probes = Probes(registry, self._parts.wake.set)
+        self._probes = Probes(registry, client, self._parts.wake.set)
         self._controller.load()
         sessions = Sessions(self._parts, self._placer)
         self._feed = Feed(lambda: now(self._parts), lambda session_id: detail(self._parts, sessions, session_id))

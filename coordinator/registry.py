@@ -1,7 +1,10 @@
 """The nodes that are known, and which of them are up. In memory, no I/O; clock readings are given by the caller.
 
-A node is up while its heartbeats come; only judge() calls one down, so that a coordinator that was itself stalled can
-forgive() first. Monotonic times (s) judge, wall times (s since the epoch) are shown and kept in the database.
+A node is up while its heartbeats come, to this coordinator or to one that tells of them through the database. One
+whose heartbeats stay away is looked at (coordinator/probes.py): while it answers it stays up for VOUCHED_S more, since
+it may be on its way here from a coordinator that died. Only judge() calls a silent one down, so that a coordinator that
+was itself stalled can forgive() first. Monotonic times (s) judge, wall times (s since the epoch) are shown and kept in
+the database.
 """
 
 import threading
@@ -13,6 +16,8 @@ from coordinator.accounts import LastBooks
 from coordinator.records import Cordon, NodeRecord, replace
 from coordinator.snapshot import NodeStatus
 from wire.messages import Heartbeat
+
+VOUCHED_S = 10.0  # its answers stand for heartbeats so long: a node tries each of its coordinators for 2 s
 
 
 class NodeState(StrEnum):
@@ -30,6 +35,12 @@ class _Entry:
     record: NodeRecord
     heard: float  # monotonic s; or since when it is waited for
     down: bool = False
+    answered: float = float("-inf")  # monotonic s: to one who looked
+
+    @property
+    def lived(self) -> float:
+        """When it gave the last sign of life that counts (monotonic s)."""
+        return max(self.heard, min(self.answered, self.heard + VOUCHED_S))
 
 
 class Registry:
@@ -75,9 +86,9 @@ class Registry:
                     entry.heard = mono
 
     def judge(self, mono: float) -> list[int]:
-        """Call down the nodes that were not heard for too long and return them."""
+        """Call down the nodes that gave no sign of life for too long and return them."""
         with self._lock:
-            late = [e for e in self._entries.values() if not e.down and mono - e.heard > self._timeout]
+            late = [e for e in self._entries.values() if not e.down and mono - e.lived > self._timeout]
             for entry in late:
                 entry.down = True
             return [e.record.node_id for e in late]
@@ -90,15 +101,21 @@ class Registry:
 
     def doubtful(self, mono: float, late: float) -> list[tuple[int, str, float]]:
         """Return node_id, control URL and when it was heard (s) of the nodes, not down, that others could not reach
-        since the last call, or that have not been heard for *late* seconds.
+        since the last call, or that gave no sign of life for *late* seconds.
         """
         with self._lock:
             doubtful, self._doubtful = self._doubtful, set()
             return [
                 (n, e.record.heartbeat.control_url, e.heard)
                 for n, e in self._entries.items()
-                if not e.down and (n in doubtful or mono - e.heard > late)
+                if not e.down and (n in doubtful or mono - e.lived > late)
             ]
+
+    def answered(self, node_id: int, mono: float) -> None:
+        """Note that a node answered a look that began at *mono*."""
+        with self._lock:
+            entry = self._entries[node_id]
+            entry.answered = max(entry.answered, mono)
 
     def call_down(self, node_id: int, heard: float) -> bool:
         """Call a node down unless it was heard after *heard*; returns whether it is news."""

@@ -68,6 +68,8 @@ class PlayedNode:
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, Any]]:
         """Do what an agent does with a call."""
+        if path == "/healthz":
+            return 200, {"status": "alive"}
         self.calls.append((method, path))
         session_id, _, order = path.removeprefix("/sessions/").partition("/")
         if method == "PUT" and self.refuse:
@@ -108,7 +110,7 @@ def _serve(node: PlayedNode) -> ThreadingHTTPServer:
             self.end_headers()
             self.wfile.write(answer)
 
-        do_PUT = do_POST = do_DELETE = _any
+        do_GET = do_PUT = do_POST = do_DELETE = _any
 
         def log_message(self, *_: object) -> None:
             pass

@@ -1,12 +1,18 @@
-"""Who is looked at, and what a look says: a refused connection is proof of death, a taken one and silence are not."""
+"""Who is looked at, and what a look says: a refused connection is proof of death, an answer is a sign of life."""
 
 import socket
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import wait
+from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
+from flask import Flask
 
-from coordinator.probes import LATE_S, Probes, refuses
-from coordinator.registry import NodeState, Registry
+from coordinator.probes import LATE_S, Finding, Probes, examine
+from coordinator.registry import VOUCHED_S, NodeState, Registry
+from wire.client import ControlClient
 from wire.messages import Hardware, Heartbeat, Load
 
 
@@ -40,11 +46,36 @@ def registry(control_url: str, heard: float) -> Registry:
     return found
 
 
-def test_a_listener_does_not_refuse_and_a_closed_port_does(listener: socket.socket) -> None:
-    where = url(listener)
-    assert not refuses(where)
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def agent() -> Iterator[str]:
+    """The URL of something that answers GET /healthz."""
+    app = Flask("agent")
+    app.add_url_rule("/healthz", view_func=lambda: {"status": "alive"})
+    server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def look(watch: Probes) -> None:
+    assert not wait(watch.look(), timeout=30).not_done
+
+
+def test_a_listener_is_silent_a_closed_port_refuses_and_an_agent_answers(listener: socket.socket, agent: str) -> None:
+    where, client = url(listener), ControlClient()
+    assert examine(where, client) is Finding.SILENT
     listener.close()
-    assert refuses(where)
+    assert examine(where, client) is Finding.REFUSES
+    assert examine(agent, client) is Finding.ANSWERS
+    assert examine(f"{agent}/elsewhere", client) is Finding.SILENT, "something else has that port now"
 
 
 def test_a_node_is_doubtful_when_it_is_late_or_when_another_could_not_reach_it(listener: socket.socket) -> None:
@@ -60,15 +91,49 @@ def test_a_node_is_doubtful_when_it_is_late_or_when_another_could_not_reach_it(l
 def test_a_node_that_refuses_is_down_at_once_and_the_controller_is_woken(listener: socket.socket) -> None:
     where, woken = url(listener), list[bool]()
     nodes = registry(where, heard=0.0)
-    watch = Probes(nodes, lambda: woken.append(True))
+    watch = Probes(nodes, ControlClient(), lambda: woken.append(True))
     nodes.doubt([1])
-    watch.look()
+    look(watch)
     assert (nodes.state(1), woken) == (NodeState.UP, [])
     listener.close()
     nodes.doubt([1])
-    watch.look()
-    watch.look()
+    look(watch)
+    look(watch)
     assert (nodes.state(1), woken) == (NodeState.DOWN, [True])
+
+
+def test_a_node_that_nobody_heard_but_that_answers_is_not_called_down(agent: str, listener: socket.socket) -> None:
+    """Its coordinator died, and it is on its way to this one; a frozen one takes connections too, but says nothing."""
+    since = time.monotonic() - 2.9
+    nodes = registry(agent, heard=since)
+    nodes.heard(beat(2, url(listener)), since, 0.0)
+    look(Probes(nodes, ControlClient(), lambda: None))
+    assert nodes.judge(time.monotonic() + 0.5) == [2]
+
+
+def test_answers_stand_for_heartbeats_for_a_while_only() -> None:
+    nodes = registry("http://127.0.0.1:1", heard=100.0)
+    for second in range(101, 130):
+        nodes.answered(1, float(second))
+        if nodes.judge(float(second)):
+            break
+    assert second == int(100 + VOUCHED_S + 3.0) + 1
+
+
+def test_a_node_that_answers_is_not_looked_at_again_at_once() -> None:
+    nodes = registry("http://127.0.0.1:1", heard=100.0)
+    nodes.answered(1, 102.0)
+    assert nodes.doubtful(102.0 + LATE_S, LATE_S) == []
+    assert len(nodes.doubtful(102.1 + LATE_S, LATE_S)) == 1
+
+
+def test_a_node_is_looked_at_by_one_at_a_time(listener: socket.socket) -> None:
+    nodes = registry(url(listener), heard=0.0)
+    watch = Probes(nodes, ControlClient(), lambda: None)
+    first = watch.look()
+    assert (len(first), watch.look()) == (1, [])
+    wait(first)
+    assert len(watch.look()) == 1
 
 
 def test_a_heartbeat_that_comes_while_one_looks_keeps_the_node_up(listener: socket.socket) -> None:
