@@ -10,6 +10,7 @@ import json
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -144,12 +145,24 @@ def one(seed: int, asked: argparse.Namespace) -> dict[str, Any]:
     outcome = attempt(made, asked.frames, logs)
     if not (outcome.violations or asked.keep):
         shutil.rmtree(logs, ignore_errors=True)
-    record = asdict(outcome) | {"wanted": asked.frames, "date": time.strftime("%Y-%m-%d %H:%M:%S")}
+    record = asdict(outcome) | {"wanted": asked.frames, "date": time.strftime("%Y-%m-%d %H:%M:%S"), "commit": code()}
     path.write_text(json.dumps(record | {"plan": made.document()}, indent=1))
     say(line(record))
     for violation in record["violations"][:5]:
         say(f"       {violation[:300]}")
     return record
+
+
+def code() -> str:
+    """Return which code runs: the commit, "+" behind it where files differ from it; "" outside of a git checkout."""
+    said = subprocess.run(
+        ["git", "describe", "--always", "--dirty=+", "--abbrev=12"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    return said.stdout.strip()
 
 
 def finished(record: dict[str, Any], made: Plan, frames: int) -> bool:
@@ -187,6 +200,8 @@ def table(records: list[dict[str, Any]]) -> None:
         say(line(record))
     broken = [record["seed"] for record in records if record["violations"]]
     total = {name: sum(record[name] for record in records) for name in ("frames", "posts", "seconds")}
+    codes = sorted({record.get("commit") or "unknown" for record in records})
+    say(f"code: {', '.join(codes)}")
     say(f"{len(records)} runs, {total['frames']} frames, {total['posts']} posts, {total['seconds']:.0f} s")
     say(f"violations in seeds {broken}" if broken else "no violation")
 
