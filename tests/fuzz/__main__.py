@@ -45,6 +45,8 @@ def _offline(seed: int, count: int, *, verbose: bool) -> list[str]:
         files = list(offline.kept(found, RECORDS, seed))
     say(f"seed {seed}: {sum(found.cases.values())} cases at the parsers in {time.monotonic() - begun:.0f} s")
     say("  " + ", ".join(f"{name} {n}" for name, n in found.cases.most_common()))
+    slowest = sorted(found.slowest.items(), key=lambda item: -item[1][0])[:5]
+    say("  slowest, CPU: " + ", ".join(f"{name} {cpu_s * 1000:.0f} ms ({case})" for name, (cpu_s, case) in slowest))
     say(f"  memory of each process since it was warm, MiB: {found.growth_mb}; findings: {len(found.told)}")
     say(*(f"  {text}" for text in found.told))
     if files:
