@@ -110,7 +110,7 @@ class Agent:
         with self._lock:
             held = list(self._sessions.values())
             self._sessions.clear()
-        end_slots([slot for s in held for slot in list(s.slots.values())], HANDLER_PATIENCE_S)
+        self._end([(s.session_id, slot) for s in held for slot in list(s.slots.values())])
 
     def take_access(self, access: Access) -> None:
         """Have all children go by *access*, and those that follow them."""
@@ -187,7 +187,7 @@ class Agent:
                 self._sessions.pop(session_id, None)
                 self._ended.note(session_id, held.plan.epoch, time.monotonic())
             self.gateway.send(control.Detach(session_id=session_id))
-            end_slots(list(held.slots.values()), HANDLER_PATIENCE_S)
+            self._end([(session_id, slot) for slot in held.slots.values()])
             held.slots.clear()
             self._touch(session_id)
         logger.info("session %d deleted", session_id)
@@ -314,7 +314,7 @@ class Agent:
         known = held.plan if held.slots else None
         change = diff(known, plan, broken)
         going = leaving(known, set(held.slots) - set(held.plan.local), plan) & set(held.slots)
-        end_slots([held.slots.pop(h) for h in change.start if h in held.slots], HANDLER_PATIENCE_S)
+        self._end([(held.session_id, held.slots.pop(h)) for h in change.start if h in held.slots])
         held.plan = plan
         self._start_handlers(held, change)
         held.await_handlers(time.monotonic() + PREPARE_S)
@@ -323,10 +323,15 @@ class Agent:
             held.slots[handler_id].child.send(held.configure())
         self._attach(held)
         past = [h for h in held.slots if h not in plan.local and h not in going]
-        end_slots([held.slots.pop(h) for h in past], HANDLER_PATIENCE_S)
+        self._end([(held.session_id, held.slots.pop(h)) for h in past])
         logger.info(
             "session %d at epoch %d: %s, local handlers %s", held.session_id, plan.epoch, held.state, plan.local
         )
+
+    def _end(self, slots: list[tuple[int, HandlerSlot]]) -> None:
+        """End the processes of *slots*, each with its session's id; their last work is reported."""
+        end_slots([slot for _, slot in slots], HANDLER_PATIENCE_S)
+        self._sink.ended([sample for session_id, slot in slots if (sample := slot.sample(session_id)) is not None])
 
     def _start_handlers(self, held: Held, change: Change) -> None:
         specs = {h.handler_id: h for h in held.plan.graph.handlers}

@@ -24,27 +24,29 @@ class HandlerSlot:
         self.service_ms_sum = 0.0
         self.queue_size = 0
         self._mean = SlidingMean(time.monotonic())  # ms per frame
-        self._base = (0, 0.0)  # frames, service_ms_sum of the processes before the present one
+        self._sampled = (0, 0.0)  # frames, service_ms_sum: what samples have told
+        self._lock = threading.Lock()  # of the counters: they are read and sampled in different threads
         self.child = Child(launcher, job, hooks)
 
     def new_process(self) -> None:
         """Note that another process does the work from now on."""
-        self._base = (self.frames, self.service_ms_sum)
         self.queue_size = 0
 
     def sample(self, session_id: int) -> ProcessSample | None:
-        """Return what the sampler wants to know of the living process, None without one."""
-        pid, (frames, total) = self.child.pid, self._base
-        if pid is None:
-            return None
-        return ProcessSample(
-            session_id=session_id,
-            handler_id=self.handler_id,
-            pid=pid,
-            queue_size=self.queue_size,
-            frames=self.frames - frames,
-            service_ms_sum=self.service_ms_sum - total,
-        )
+        """Return the process and what was done since the last sample; None where there is neither."""
+        pid = self.child.pid
+        with self._lock:
+            (frames, total), self._sampled = self._sampled, (self.frames, self.service_ms_sum)
+            if pid is None and self.frames == frames:
+                return None
+            return ProcessSample(
+                session_id=session_id,
+                handler_id=self.handler_id,
+                pid=pid,
+                queue_size=self.queue_size if pid is not None else 0,
+                frames=self.frames - frames,
+                service_ms_sum=self.service_ms_sum - total,
+            )
 
     @property
     def progress_path(self) -> Path | None:
@@ -52,8 +54,9 @@ class HandlerSlot:
 
     def count(self, telemetry: control.Telemetry) -> None:
         """Add what the process reports."""
-        self.frames += telemetry.frames
-        self.service_ms_sum += telemetry.service_ms
+        with self._lock:
+            self.frames += telemetry.frames
+            self.service_ms_sum += telemetry.service_ms
         self.queue_size = telemetry.queue_size
         self._mean.take(time.monotonic(), self.frames, self.service_ms_sum)
 

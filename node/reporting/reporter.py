@@ -29,6 +29,7 @@ __all__ = ["ProcessSample", "Reporter"]
 
 FLUSH_S = 2.0  # how long stop() may take
 MAX_LINKS = 10_000  # of a period
+MAX_ENDED = 1_000  # of a period: last samples of processes
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Reporter:
         self._sampler = sampler.Sampler(self._gpus)
         self._outbox = Outbox(node_id, boot_id)
         self._links: list[LinkStats] = []
+        self._ended: list[ProcessSample] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._sender = Sender(settings, node_id, credential)
@@ -83,6 +85,12 @@ class Reporter:
         if self._settings.enabled:
             with self._lock:
                 self._links.extend(links[: MAX_LINKS - len(self._links)])
+
+    def ended(self, samples: Sequence[ProcessSample]) -> None:
+        """Take the last samples of processes that have ended."""
+        if self._settings.enabled:
+            with self._lock:
+                self._ended.extend(samples[: MAX_ENDED - len(self._ended)])
 
     def load(self) -> Load:
         """Return the node's load since the last call."""
@@ -126,9 +134,11 @@ class Reporter:
 
     def _sample(self) -> None:
         system, gpus = self._sampler.system()
-        processes = self._sampler.processes(self._processes())
+        living = self._processes()
         with self._lock:
             links, self._links = self._links, []
+            ended, self._ended = self._ended, []
+        processes = self._sampler.processes([*living, *ended])
         self._outbox.add_samples(system, processes, gpus, sampler.link_rows(links, system.timestamp))
 
     def _report(self) -> None:

@@ -6,7 +6,7 @@ classes keep the reading before.
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import psutil
 
@@ -20,11 +20,11 @@ MIN_PERIOD_S = 0.1  # the kernel counts in 10 ms: shorter periods say nothing
 
 @dataclass(frozen=True, slots=True)
 class ProcessSample:
-    """What the agent knows of a handler's process. frames and service_ms_sum count from the process's start."""
+    """What the agent knows of a handler's process; frames and service_ms_sum are those since its last sample."""
 
     session_id: int
     handler_id: int
-    pid: int
+    pid: int | None  # None: it has ended
     queue_size: int
     frames: int
     service_ms_sum: float
@@ -36,8 +36,6 @@ class Usage:
 
     at: float  # s since the epoch
     cpu_s: float  # user + system since the process's start
-    frames: int
-    service_ms_sum: float
 
 
 def cpu_percent(before: Usage, now: Usage) -> float:
@@ -46,12 +44,18 @@ def cpu_percent(before: Usage, now: Usage) -> float:
     return round(100 * max(0.0, now.cpu_s - before.cpu_s) / period, 2) if period > 0 else 0.0
 
 
-def work(before: Usage, now: Usage) -> tuple[int, float | None]:
-    """Return the frames between two readings and their mean service time in ms (None without frames)."""
-    if now.frames < before.frames:  # the counters began again
-        before = Usage(before.at, before.cpu_s, 0, 0.0)
-    frames = now.frames - before.frames
-    return frames, (max(0.0, now.service_ms_sum - before.service_ms_sum) / frames if frames else None)
+def by_handler(samples: Iterable[ProcessSample]) -> list[ProcessSample]:
+    """Return one sample per handler: the living process's, with the work of those that ended before it."""
+    found: dict[tuple[int, int], ProcessSample] = {}
+    for sample in samples:
+        key = sample.session_id, sample.handler_id
+        found[key] = _together(found[key], sample) if key in found else sample
+    return list(found.values())
+
+
+def _together(one: ProcessSample, other: ProcessSample) -> ProcessSample:
+    lives = one if one.pid is not None else other
+    return replace(lives, frames=one.frames + other.frames, service_ms_sum=one.service_ms_sum + other.service_ms_sum)
 
 
 def gpu_means(gpus: Sequence[GpuInfo]) -> dict[str, int | None]:
@@ -128,36 +132,46 @@ class Sampler:
         return row, gpus
 
     def processes(self, samples: Sequence[ProcessSample]) -> list[ProcInfo]:
-        """Return a row per living process in *samples*, and forget all others."""
+        """Return a row per handler in *samples* whose process lives, or has worked, and forget all other processes.
+
+        A process that has ended uses nothing: its CPU since its last row is not known.
+        """
         gpu = self._gpus.processes() if samples else {}
         self._processes = {pid: kept for pid, kept in self._processes.items() if pid in {s.pid for s in samples}}
-        rows = (self._row(sample, gpu) for sample in samples)
+        rows = (self._row(sample, gpu) for sample in by_handler(samples))
         return [row for row in rows if row is not None]
 
     def _row(self, sample: ProcessSample, gpu: Mapping[int, tuple[int, int]]) -> ProcInfo | None:
-        try:
-            process, before = self._known(sample.pid)
-            with process.oneshot():
-                cpu, memory = process.cpu_times(), process.memory_percent()
-        except psutil.Error:  # it has just ended
-            self._processes.pop(sample.pid, None)
+        use = None if sample.pid is None else self._use(sample.pid)
+        if use is None and not sample.frames:
             return None
-        now = Usage(time.time(), cpu.user + cpu.system, sample.frames, sample.service_ms_sum)
-        self._processes[sample.pid] = (process, now)
-        frames, service_ms = work(before, now)
-        gpu_util, gpu_mem_util = gpu.get(sample.pid, (None, None))
+        cpu_util, mem_util = use or (0.0, 0.0)
+        gpu_util, gpu_mem_util = (None, None) if sample.pid is None else gpu.get(sample.pid, (None, None))
         return ProcInfo(
-            timestamp=now.at,
+            timestamp=time.time(),
             session_id=sample.session_id,
             handler_id=sample.handler_id,
-            cpu_util=cpu_percent(before, now),
-            mem_util=round(memory, 3),
+            cpu_util=cpu_util,
+            mem_util=mem_util,
             gpu_util=gpu_util,
             gpu_mem_util=gpu_mem_util,
             queue_size=sample.queue_size,
-            frames=frames,
-            service_ms=service_ms,
+            frames=sample.frames,
+            service_ms=sample.service_ms_sum / sample.frames if sample.frames else None,
         )
+
+    def _use(self, pid: int) -> tuple[float, float] | None:
+        """Return % of a core since the last call and % of the memory; None when it has just ended."""
+        try:
+            process, before = self._known(pid)
+            with process.oneshot():
+                cpu, memory = process.cpu_times(), process.memory_percent()
+        except psutil.Error:
+            self._processes.pop(pid, None)
+            return None
+        now = Usage(time.time(), cpu.user + cpu.system)
+        self._processes[pid] = (process, now)
+        return cpu_percent(before, now), round(memory, 3)
 
     def _known(self, pid: int) -> tuple[psutil.Process, Usage]:
         """Return the process with its last reading: of a new one its start. Raises psutil.Error."""
@@ -165,7 +179,7 @@ class Sampler:
         if kept is not None and kept[0].is_running():  # compares the start time: pids are used again
             return kept
         process = psutil.Process(pid)
-        return process, Usage(process.create_time(), 0.0, 0, 0.0)
+        return process, Usage(process.create_time(), 0.0)
 
 
 def hardware(gpus: Gpus) -> Hardware:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from node.processes.control import LinkStats, Telemetry
+from node.reporting.sampler import ProcessSample
 from node.reporting.totals import Totals
 from wire.messages import PacketInfo
 
@@ -18,6 +19,8 @@ class Receiver(Protocol):
     def packets(self, rows: list[PacketInfo], /) -> None: ...
 
     def links(self, stats: list[LinkStats], /) -> None: ...
+
+    def ended(self, samples: list[ProcessSample], /) -> None: ...
 
 
 class Sink:
@@ -51,6 +54,10 @@ class Sink:
             with self._lock:
                 self.lost += telemetry.packets_lost
             logger.warning("%d packet events were left out: too many in a period", telemetry.packets_lost)
+
+    def ended(self, samples: list[ProcessSample]) -> None:
+        """Hand over what processes that have ended did since they were last sampled."""
+        self._receiver.ended(samples)
 
     def unreachable(self) -> list[int]:
         """Return the nodes that took no connection since the last call."""

@@ -57,12 +57,9 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def test_samples_and_events_reach_their_tables(sqlite: DatabaseSettings, tmp_path: Path) -> None:
     """cpu_util of a busy process is not 0: the second sample is compared with the first."""
-    frames = 0
 
     def processes() -> list[ProcessSample]:
-        nonlocal frames
-        frames += 4
-        return [ProcessSample(1, 2, os.getpid(), 1, frames, frames * 2.5)]
+        return [ProcessSample(1, 2, os.getpid(), 1, 4, 10.0)]
 
     with running(collector_config(tmp_path, sqlite)) as collector:
         active = reporter(int(collector.url.rpartition(":")[2]), tmp_path / "spool", processes=processes)
@@ -72,14 +69,17 @@ def test_samples_and_events_reach_their_tables(sqlite: DatabaseSettings, tmp_pat
         busy_until = time.monotonic() + 1.0
         while time.monotonic() < busy_until:
             sum(n * n for n in range(10_000))
+        active.ended([ProcessSample(1, 9, None, 0, 2, 6.0)])
         active.stop()
         with db.connect(sqlite).connect() as connection:
             link = connection.execute(select(tables.link_info)).one()
-            process = connection.execute(select(tables.proc_info)).all()
+            rows = connection.execute(select(tables.proc_info)).all()
             system = connection.execute(select(tables.sys_info)).all()
             ids = connection.scalars(select(tables.reports.c.report_id)).all()
         assert tuple(link)[1:] == (3, 4, 4, 2000, 2.0)
         assert sequences(db.connect(sqlite)) == list(range(5000))
+    process = [row for row in rows if row.handler_id == 2]
+    assert [(row.frames, row.service_ms) for row in rows if row.handler_id == 9] == [(2, 3.0)]
     assert max(row.cpu_util for row in process[1:]) > 20
     assert {(row.frames, row.service_ms) for row in process} == {(4, 2.5)}
     assert len(system) >= 5
