@@ -12,23 +12,38 @@ from cheroot.errors import FatalSSLAlert
 from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.ssl import Adapter
 
+from node.control_request import Connection
+from node.transport.http11 import MAX_HEAD
 from node.transport.tls_stream import NOT_TLS
+from wire.serving import BACKLOG
 from wire.tls import ServerTls
 
 logger = logging.getLogger(__name__)
 
 THREADS = 16  # a PUT holds one while its handlers prepare
+MAX_BODY = 4 << 20  # bytes: a body that the app refuses is read to its end, into memory, when it is not longer
+END_S = 2.0  # how long requests in flight may take at the end
 
 
 class ControlServer(wsgi.Server):
     """Serves *app* on *listener* in threads of its own."""
 
+    ConnectionClass = Connection
+    max_request_header_size = MAX_HEAD
+    max_request_body_size = MAX_BODY
+
     def __init__(self, listener: socket.socket, app: Any, tls: ServerTls | None = None) -> None:
-        super().__init__(listener.getsockname()[:2], app, numthreads=THREADS, server_name="faceservice")
+        super().__init__(
+            listener.getsockname()[:2],
+            app,
+            numthreads=THREADS,
+            server_name="faceservice",
+            request_queue_size=BACKLOG,  # by itself it listens again, with 5: more at once would wait for a second
+        )
         self._listener = listener
         if tls is not None:
             self.ssl_adapter = _Tls(tls)
-        self.shutdown_timeout = 2
+        self.shutdown_timeout = END_S
         self._thread = threading.Thread(target=self.serve, name="control", daemon=True)
 
     def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:
@@ -47,14 +62,27 @@ class ControlServer(wsgi.Server):
         logger.log(level, "%s", msg, exc_info=traceback)
 
     def begin(self) -> None:
-        """Serve from now on; returns when it listens."""
-        self.prepare()
+        """Serve from now on; returns when it listens. Raises RuntimeError when it can't; the log says why.
+
+        The threads inherit from the one that makes them that no exit of the process waits for them.
+        """
+        making = threading.Thread(target=self.prepare, name="control begins", daemon=True)
+        making.start()
+        making.join()
+        if not self.ready:
+            raise RuntimeError("the control server does not start")
         self._thread.start()
 
     def end(self) -> None:
-        """Stop; requests in flight have shutdown_timeout seconds."""
-        self.stop()
-        self._thread.join(self.shutdown_timeout + 1)
+        """Stop: requests in flight have shutdown_timeout seconds.
+
+        Whoever is still served then is left to the end of the process. cheroot would wait for the peers, first for
+        those that are served and then for those that wait: each for 10 s of silence, or for as long as it drips.
+        """
+        stopping = threading.Thread(target=self.stop, name="control ends", daemon=True)
+        stopping.start()
+        stopping.join(self.shutdown_timeout + 1)
+        self._thread.join(1)
 
 
 class _Stream(ssl.SSLSocket):
