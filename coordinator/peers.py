@@ -8,7 +8,7 @@ import msgspec
 
 from coordinator.planner import node_plans
 from coordinator.records import NodeAddress, SessionRecord
-from wire.client import ControlClient, PeerAway, PeerError
+from wire.client import ControlClient, PeerAway, PeerError, read
 from wire.messages import Books, NodeSession
 
 PREPARE_S = 120.0  # models are loaded and warmed up, first gallery vectors computed
@@ -50,7 +50,7 @@ class Peers:
         url = f"{session.plan.nodes[session.plan.entry_node].control_url.rstrip('/')}/sessions/{session.session_id}"
         try:
             answer = self._client.post(f"{url}/handover", timeout=HAND_OVER_S)
-            return msgspec.json.decode(answer, type=NodeSession).books
+            return read(answer, NodeSession).books
         except (PeerAway, PeerError, msgspec.DecodeError) as failure:
             logger.warning("session %d: its entry is not handed over: %s", session.session_id, failure)
             return None

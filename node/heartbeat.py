@@ -17,7 +17,7 @@ import msgspec
 from node.agent import Agent
 from node.clock import ClockFilter, Offset
 from node.sessions import SessionError, Step, Strangers, converge
-from wire.client import ControlClient, PeerAway, PeerError
+from wire.client import ControlClient, PeerAway, PeerError, read
 from wire.messages import Heartbeat, HeartbeatAnswer, NodeSession, WantedSession
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class HeartbeatThread:
                 sent, began = time.time(), time.monotonic()
                 body = self._client.post(url, heartbeat, TIMEOUT_S)
                 heard = sent + time.monotonic() - began  # a clock that is set meanwhile does not matter
-                answer = msgspec.json.decode(body, type=HeartbeatAnswer)
+                answer = read(body, HeartbeatAnswer)
             except (PeerAway, PeerError, msgspec.DecodeError) as error:
                 faults.append(str(error))
                 continue

@@ -17,10 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from handlers.mirrored import MARKER, NOT
-from wire.client import ControlClient, PeerError
+from wire.client import ControlClient, PeerError, read
 from wire.galleries import UNKNOWN_GALLERY, GalleryListing, check_name, path_of
 
 logger = logging.getLogger(__name__)
@@ -113,7 +111,7 @@ class Mirror:
             return GalleryListing(gallery=self.gallery, version=0, labels=[]), None
         if answer is None:
             return None
-        return msgspec.json.decode(answer[0], type=GalleryListing), answer[1]
+        return read(answer[0], GalleryListing), answer[1]
 
     def _files(self) -> list[str]:
         found = [*self.folder.glob("*/*"), *self.folder.glob(f"*/{NOT}/*")]

@@ -90,7 +90,7 @@ def _carry_out(sessions: Sessions, host: Host, body: Body) -> None:
         "delete": lambda session_id: _delete(sessions, session_id),
     }
     if not isinstance(action, str) or action not in actions:
-        raise Refused(f"unknown action {action!r}; known: {', '.join(actions)}")
+        raise Refused(f"action must be one of: {', '.join(actions)}")
     try:
         session_id = msgspec.convert(_member(body, "session_id"), Id)
     except msgspec.ValidationError as error:
@@ -135,7 +135,7 @@ def read(blueprint: Any) -> Blueprint:
         older = msgspec.convert(blueprint, OlderGraph)
         graph = Graph(handlers=[present(h) for h in older.handlers], links=older.links)
         return Blueprint(graph, listening_port(older.handlers))
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise Refused(f"blueprint: {error}") from error
 
 

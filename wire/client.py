@@ -1,7 +1,7 @@
 """The client of the control APIs, for daemons: kept connections, honest errors."""
 
 import threading
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import requests
@@ -12,6 +12,8 @@ from wire.credential import Credential
 CONNECT_S = 3.0  # a peer that does not take the connection in this time is away
 
 NOT_MODIFIED = 304
+
+T = TypeVar("T")
 
 
 class PeerAway(Exception):
@@ -24,6 +26,14 @@ class PeerError(Exception):
     def __init__(self, url: str, status: int, problem: dict[str, Any]) -> None:
         self.status, self.problem = status, problem
         super().__init__(f"{url}: {status} {problem.get('detail') or problem.get('title') or ''}".rstrip())
+
+
+def read(answer: bytes, kind: type[T]) -> T:
+    """Return the JSON of an answer as *kind*. Raises msgspec.DecodeError, whatever is wrong with it."""
+    try:
+        return msgspec.json.decode(answer, type=kind)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
 
 
 class ControlClient:
@@ -126,6 +136,6 @@ def _reason(error: requests.RequestException) -> str:
 
 def _problem(response: requests.Response) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(response.content, type=dict[str, Any])
+        return read(response.content, dict[str, Any])
     except msgspec.DecodeError:
         return {}

@@ -9,10 +9,29 @@ Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 BigCount = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Id = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Epoch = Annotated[int, Meta(ge=0, le=2**53)]
+Percent = Annotated[float, Meta(ge=0, le=1e9)]  # of one core for processes, hence over 100
+Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
+Timestamp = Annotated[float, Meta(ge=0, le=1e11)]  # s since the epoch
+Amount = Annotated[float, Meta(ge=0, le=1e9)]  # of money, watts, frames per second
+DEEPEST = 32  # levels of lists and objects in parameters
 
 
 class Body(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=False):
     """Base of all bodies."""
+
+
+def check_depth(params: dict[str, Any]) -> None:
+    """Return when *params* hold no more than DEEPEST levels. Raises ValueError.
+
+    They are decoded again by each daemon that they pass, and the decoders' own limit is not the same in all of them.
+    """
+    level: list[Any] = [params]
+    for _ in range(DEEPEST):
+        inner = [v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer)]
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return
+    raise ValueError(f"parameters hold more than {DEEPEST} levels of lists and objects")
 
 
 # --- graphs -------------------------------------------------------------------------------------------
@@ -26,6 +45,9 @@ class HandlerSpec(Body, frozen=True, kw_only=True):
     handler_type: Id
     params: dict[str, Any] = {}
     node_id: Id | None = None  # pinned there by the service file
+
+    def __post_init__(self) -> None:
+        check_depth(self.params)
 
 
 class Encoding(StrEnum):
@@ -118,13 +140,13 @@ def handler_place(handler_id: int) -> str:
 class Books(Body, frozen=True, kw_only=True):
     """A session's accounts: frames_in = delivered + sum(dropped) + in_flight, always."""
 
-    frames_in: int = 0
-    delivered: int = 0
-    dropped: dict[str, int] = {}  # reason -> frames
-    dropped_at: dict[str, dict[str, int]] = {}  # the same by place: "entry" or "handler <id>" -> reason -> frames
-    in_flight: int = 0
-    resent: int = 0
-    next_sequence: int = 0
+    frames_in: BigCount = 0
+    delivered: BigCount = 0
+    dropped: dict[str, BigCount] = {}  # reason -> frames
+    dropped_at: dict[str, dict[str, BigCount]] = {}  # the same by place: "entry" or "handler <id>" -> reason -> frames
+    in_flight: BigCount = 0
+    resent: BigCount = 0
+    next_sequence: BigCount = 0
 
 
 class HandlerStatus(Body, frozen=True, kw_only=True):
@@ -132,11 +154,11 @@ class HandlerStatus(Body, frozen=True, kw_only=True):
 
     handler_id: Id
     state: str  # starting | running | backoff | failed
-    pid: int | None = None
-    restarts: int = 0
-    frames: int = 0
-    service_ms: float | None = None  # mean of the last period
-    queue_size: int = 0
+    pid: Count | None = None
+    restarts: Count = 0
+    frames: BigCount = 0
+    service_ms: Milliseconds | None = None  # mean of the last period
+    queue_size: Count = 0
     reason: str | None = None
     died: str | None = None  # why the process before this one ended, also when this one is ready
 
@@ -150,8 +172,8 @@ class NodeSession(Body, frozen=True, kw_only=True):
     entry: bool  # this node's gateway is the entry
     handlers: list[HandlerStatus] = []
     books: Books | None = None  # of the entry node only
-    latency_ms: dict[str, float] = {}  # p50, p95, p99 over the last results; entry node only
-    fps: float | None = None  # entry node only
+    latency_ms: dict[str, Milliseconds] = {}  # p50, p95, p99 over the last results; entry node only
+    fps: Amount | None = None  # entry node only
     source_ended: bool = False
     reason: str | None = None
 
@@ -171,16 +193,16 @@ class HandlerAvailability(Body, frozen=True, kw_only=True):
 class Gpu(Body, frozen=True, kw_only=True):
     """A GPU as NVML sees it."""
 
-    gpu_id: int
+    gpu_id: Count
     name: str
-    mem_total: int  # MiB
+    mem_total: Count  # MiB
 
 
 class Hardware(Body, frozen=True, kw_only=True):
     """What a node has."""
 
-    cpus: int
-    mem_total: int  # MiB
+    cpus: Count
+    mem_total: Count  # MiB
     gpus: list[Gpu] = []
 
 
@@ -188,15 +210,15 @@ class GpuLoad(Body, frozen=True, kw_only=True):
     """What a GPU is doing."""
 
     gpu_id: Count
-    util: float  # %, 0-100
-    mem_util: float  # % of its memory
+    util: Percent  # 0-100
+    mem_util: Percent  # of its memory
 
 
 class Load(Body, frozen=True, kw_only=True):
     """A node's load, sampled just before the heartbeat."""
 
-    cpu_util: float  # %, 0-100, of the whole node
-    mem_util: float  # %
+    cpu_util: Percent  # 0-100, of the whole node
+    mem_util: Percent
     shm_free: Count | None = None  # MiB free in shared memory, where frames between handlers are
     disk_free: Count | None = None  # MiB free where the node runs
     gpus: list[GpuLoad] = []
@@ -217,12 +239,12 @@ class Heartbeat(Body, frozen=True, kw_only=True):
     hardware: Hardware
     load: Load
     sessions: list[NodeSession] = []
-    timestamp: float  # s since the epoch, by the node's clock
+    timestamp: Timestamp  # by the node's clock
     leaving: bool = False  # the agent is shutting down in order
     unreachable: list[Id] = []  # nodes that took no connection from this one since its last heartbeat
-    cost_per_hour: float | None = None  # of the whole node, as its operator counts
-    watts_idle: float | None = None
-    watts_busy: float | None = None
+    cost_per_hour: Amount | None = None  # of the whole node, as its operator counts
+    watts_idle: Amount | None = None
+    watts_busy: Amount | None = None
     clock_offset_ms: float | None = None  # the node's clock minus the coordinator's
     clock_error_ms: float | None = None  # by how much that may be wrong
 
@@ -279,8 +301,12 @@ class SessionRequest(Body, frozen=True, kw_only=True):
     params: dict[Id, dict[str, Any]] = {}
     delivery: Delivery = Delivery.LOSSLESS
     window: Annotated[int, Meta(ge=1, le=1024)] = 16
-    priority: int = 0
+    priority: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
     start: bool = True
+
+    def __post_init__(self) -> None:
+        for params in self.params.values():
+            check_depth(params)
 
 
 # --- results (what clients get) -----------------------------------------------------------------------
@@ -293,9 +319,6 @@ class FrameStatus(StrEnum):
 # --- collector: POST /reports -------------------------------------------------------------------------
 
 # Upper bounds are those of the columns: what decodes fits into the database.
-Percent = Annotated[float, Meta(ge=0, le=1e9)]  # of one core for processes, hence over 100
-Milliseconds = Annotated[float, Meta(ge=0, le=1e12)]
-Timestamp = Annotated[float, Meta(ge=0, le=1e11)]
 
 
 class SysInfo(Body, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from msgspec import Struct
 from node.gateway.outcomes import Outcomes
 from node.gateway.results import Heading, failure
 from node.gateway.window import OpenFrame, Window
-from wire.messages import FrameStatus
+from wire.messages import BigCount, FrameStatus, Id
 
 RESEND_S, DROP_S = 15.0, 60.0  # without a result: send again, then give up
 MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
@@ -19,8 +19,8 @@ MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
 class Lost(Struct):
     """The word that a handler died, of this node's agent or of another gateway (POST /sessions/<id>/lost)."""
 
-    handler_id: int
-    blame: int | None = None  # sequence of the frame that it died with
+    handler_id: Id
+    blame: BigCount | None = None  # sequence of the frame that it died with
     gave_up: str | None = None  # why it will not come back
     why: str | None = None  # it died
 
