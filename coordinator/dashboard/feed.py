@@ -38,23 +38,23 @@ class Feed:
         self._encoded: dict[int, bytes] = {}  # by id of the rows before: changes to now, shared by all pages
         self._pages = 0
 
-    def follow(self, session_id: int | None = None) -> Iterator[bytes]:
+    def follow(self, session_id: int | None = None, welcome: Callable[[], bool] = lambda: True) -> Iterator[bytes]:
         """Return the events of a page: `state`, then `change`s; with *session_id* its `session` too.
 
-        Ends when the server stops. Raises TooManyPages at once.
+        Ends when the server stops, or the page is not *welcome* any more. Raises TooManyPages at once.
         """
         with self._lock:
             if self._pages >= MAX_PAGES:
                 raise TooManyPages(f"{MAX_PAGES} pages are open")
             self._pages += 1
-        return self._events(session_id)
+        return self._events(session_id, welcome)
 
-    def _events(self, session_id: int | None) -> Iterator[bytes]:
+    def _events(self, session_id: int | None, welcome: Callable[[], bool]) -> Iterator[bytes]:
         try:
             yield f"retry: {RETRY_MS}\n\n".encode()
             shown: Rows | None = None
             spoken, detail = time.monotonic(), b""
-            while self.serving() and not self._ended.is_set():
+            while self.serving() and not self._ended.is_set() and welcome():
                 rows = self.rows()
                 data = self._news(shown, rows)
                 if data:

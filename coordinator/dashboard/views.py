@@ -41,7 +41,8 @@ class Login(Struct, frozen=True, forbid_unknown_fields=True):
 def make(feed: Feed, guard: Guard) -> Blueprint:
     """Return all routes; *guard* knows whose browsers may look."""
     bp = Blueprint("dashboard", __name__)
-    _add_page(bp, feed)
+    _add_page(bp)
+    _add_feed(bp, feed, guard)
 
     @bp.post("/login")
     @bodies(takes=Login, status=204)
@@ -70,7 +71,7 @@ def make(feed: Feed, guard: Guard) -> Blueprint:
     return bp
 
 
-def _add_page(bp: Blueprint, feed: Feed) -> None:
+def _add_page(bp: Blueprint) -> None:
     @bp.get("/")
     @bodies(media="text/html")
     def page() -> ResponseReturnValue:
@@ -83,12 +84,22 @@ def _add_page(bp: Blueprint, feed: Feed) -> None:
         """Return a file of the page."""
         return _file(name)
 
+
+def _add_feed(bp: Blueprint, feed: Feed, guard: Guard) -> None:
     @bp.get("/live")
     @bodies(media="text/event-stream", query={"session": {"type": "integer", "minimum": 0}})
     def live() -> ResponseReturnValue:
         """Return server-sent events: nodes and sessions, then their changes; with ?session=<id> that one whole."""
+        if request.method == "HEAD":  # its events would never be begun, nor ended
+            return Response(mimetype="text/event-stream")
+        authorization, cookie = request.headers.get("Authorization"), request.cookies.get(login.COOKIE)
+
+        def welcome() -> bool:
+            sender = guard.keys.identify(authorization) or _by_cookie(guard, cookie)
+            return sender is not None and Role.OPERATOR in sender.roles
+
         try:
-            events = feed.follow(request.args.get("session", type=int))
+            events = feed.follow(request.args.get("session", type=int), welcome)
         except TooManyPages as error:
             raise Unavailable(str(error), retry_after=30) from error
         return Response(events, mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -112,9 +123,13 @@ def _set(answer: Response, value: str, life_s: int) -> None:
 
 def logged_in(guard: Guard) -> Identity | None:
     """Return who it is whose cookie the current request has, or None."""
-    cookie, now = request.cookies.get(login.COOKIE), time.time()
+    return _by_cookie(guard, request.cookies.get(login.COOKIE))
+
+
+def _by_cookie(guard: Guard, cookie: str | None) -> Identity | None:
     if cookie is None:
         return None
+    now = time.time()
     operators = (token for token in guard.keys.tokens if _is_operator(token))
     return next((t.identity() for t in operators if login.valid(cookie, _secret(t, guard), now)), None)
 

@@ -3,6 +3,7 @@
 import contextlib
 import hmac
 import time
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -23,6 +24,8 @@ from wire.access import Identity
 from wire.guard import Guard
 
 STREAM_IDLE_S = 10.0  # a silent stream shows that it lives
+LOOK_S = 1.0  # how often those who wait are looked at: their token may have been taken away
+LONGEST_WAIT_S = 300.0
 VIDEO_BOUNDARY = "frame"
 
 
@@ -105,6 +108,19 @@ class Views:
         if reason is not None:
             raise HttpError(403, reason)
 
+    def _welcome(self, request: Request, call: str) -> Callable[[], None]:
+        """Authorize, and return what does it again whenever tokens have changed. Raises HttpError."""
+        keys = self._guard.keys
+        self._authorize(request, call)
+
+        def welcome() -> None:
+            nonlocal keys
+            if self._guard.keys is not keys:
+                keys = self._guard.keys
+                self._authorize(request, call)
+
+        return welcome
+
     @staticmethod
     def _only(request: Request, *methods: str) -> None:
         if request.method not in methods:
@@ -156,13 +172,13 @@ class Views:
                 self._authorize(request, f"POST {base}")
                 self._frame(held, entry, request, connection)
             case ["results"]:
-                self._authorize(request, f"GET {base}/results")
+                welcome = self._welcome(request, f"GET {base}/results")
                 self._only(request, "GET")
-                self._stream(entry, request, connection)
+                self._stream(entry, request, connection, welcome)
             case ["results", sequence]:
-                self._authorize(request, f"GET {base}/results/<sequence>")
+                welcome = self._welcome(request, f"GET {base}/results/<sequence>")
                 self._only(request, "GET")
-                self._one(entry, number(sequence), request, connection)
+                self._one(entry, number(sequence), request, connection, welcome)
             case ["video"]:
                 self._authorize(request, f"GET {base}/video")
                 self._only(request, "GET")
@@ -185,12 +201,13 @@ class Views:
             raise HttpError(503, "this node is shutting down", retry_after=1.0)
         post_frame(held, entry, request, connection, self._max_frame)
 
-    def _one(self, entry: Entry, sequence: int, request: Request, connection: Connection) -> None:
+    def _one(
+        self, entry: Entry, sequence: int, request: Request, connection: Connection, welcome: Callable[[], None]
+    ) -> None:
         """One result; waits for it as long as Prefer says."""
         wanted = prefer(request.headers).get("wait", "0")
-        result = entry.outcomes.wait(
-            sequence, min(float(wanted), 300.0) if wanted.isascii() and wanted.isdigit() else 0.0
-        )
+        patience_s = min(float(wanted), LONGEST_WAIT_S) if wanted.isascii() and wanted.isdigit() else 0.0
+        result = awaited(entry, sequence, patience_s, welcome)
         if result is None and entry.is_open(sequence):
             headers = {"Retry-After": "1", "Content-Type": "application/json"}
             connection.respond(202, headers, b'{"status": "in_flight"}')
@@ -200,16 +217,16 @@ class Views:
             media = accepts(request.headers, ["application/json", "image/jpeg", "image/png"])
             answer(result, connection, picture=media is not None and media.startswith("image/"), status=200)
 
-    def _stream(self, entry: Entry, request: Request, connection: Connection) -> None:
-        """Results in order, each once: NDJSON, or server-sent events."""
+    def _stream(self, entry: Entry, request: Request, connection: Connection, welcome: Callable[[], None]) -> None:
+        """Results in order, each once, while their reader is *welcome*: NDJSON, or server-sent events."""
         after = request.query.get("after", "-1")
         if after != "-1" and not (after.isascii() and after.isdigit() and len(after) < 19):
             raise HttpError(400, f"after={after!r} is no sequence")
         sse = accepts(request.headers, ["application/x-ndjson", "text/event-stream"]) == "text/event-stream"
         media = "text/event-stream" if sse else "application/x-ndjson"
         connection.start_chunks({"Content-Type": media, "Cache-Control": "no-store"})
-        with contextlib.suppress(Disconnected):
-            for result in entry.outcomes.stream(int(after), STREAM_IDLE_S):
+        with contextlib.suppress(Disconnected, HttpError):
+            for result in told(entry.outcomes.stream(int(after), LOOK_S), welcome):
                 connection.send(event(result, sse))
 
     def _video(self, held: Held, entry: Entry, connection: Connection) -> None:
@@ -229,6 +246,26 @@ class Views:
             return
         finally:
             entry.watch(-1)
+
+
+def told(results: Iterator[Result | None], welcome: Callable[[], None]) -> Iterator[Result | None]:
+    """Yield *results*, and of their silences one each STREAM_IDLE_S. Raises what *welcome* raises."""
+    spoken = time.monotonic()
+    for result in results:
+        welcome()
+        if result is not None or time.monotonic() - spoken >= STREAM_IDLE_S:
+            spoken = time.monotonic()
+            yield result
+
+
+def awaited(entry: Entry, sequence: int, patience_s: float, welcome: Callable[[], None]) -> Result | None:
+    """Return the result of *sequence*, waiting for it up to *patience_s*. Raises what *welcome* raises."""
+    deadline = time.monotonic() + patience_s
+    while (result := entry.outcomes.wait(sequence, min(LOOK_S, max(0.0, deadline - time.monotonic())))) is None:
+        if time.monotonic() >= deadline or not entry.is_open(sequence):
+            return entry.outcomes.wait(sequence, 0.0)
+        welcome()
+    return result
 
 
 def nothing() -> None:

@@ -6,6 +6,7 @@ import socket
 import sqlite3
 import ssl
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,40 @@ def _rotate(system: Secured) -> None:
         assert system.call("GET", f"{system.url}/openapi.json", holder).status_code == 200, holder
     for _ in range(4):  # both workers of the collector
         assert system.call("GET", f"{system.daemons['collector'].url}/openapi.json", old["edge"]).status_code == 401
+
+
+def test_streams_end_with_their_token(system: Secured, camera: FaceClient) -> None:
+    """Results and the dashboard's feed, by token and by cookie; those of others go on."""
+    session = system.call("GET", f"{system.url}/sessions", "admin").json()["sessions"][0]
+    cookie = requests.post(f"{system.url}/login", json={"token": system.tokens["admin"]}, verify=system.ca, timeout=5)
+    door, admin, other = ({"Authorization": f"Bearer {system.tokens[n]}"} for n in ("door", "admin", "camera"))
+    ending = [
+        stream(system, session["results_url"], door),
+        stream(system, session["results_url"], door | {"Accept": "text/event-stream"}),
+        stream(system, f"{system.url}/live", admin),
+        stream(system, f"{system.url}/live", {"Cookie": cookie.headers["Set-Cookie"].partition(";")[0]}),
+    ]
+    going_on = stream(system, session["results_url"], other)
+    camera.post(PHOTO)
+    assert all(next(lines) is not None for lines in [*ending, going_on]), "all of them are open"
+    for holder in ("door", "admin"):
+        system.renew(holder)
+    system.write()
+    system.hang_up("edge", "coordinator")
+    asked = time.monotonic()
+    for lines in ending:
+        for _ in lines:  # a silent one shows every few seconds that it lives
+            assert time.monotonic() - asked < 8
+    last = camera.post(PHOTO).sequence
+    assert any(f'"sequence":{last},'.encode() in line for line in going_on)
+    system.hang_up("server", "collector")
+
+
+def stream(system: Secured, url: str, headers: dict[str, str]) -> Iterator[bytes]:
+    """Yield the lines that come from *url*."""
+    with requests.get(url, headers=headers, stream=True, verify=system.ca, timeout=30) as answer:
+        assert answer.status_code == 200, answer.text
+        yield from answer.iter_lines(chunk_size=1)
 
 
 def test_a_wrong_file_at_sighup_changes_nothing(system: Secured) -> None:

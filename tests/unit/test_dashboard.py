@@ -76,6 +76,12 @@ def test_a_feed_ends_when_the_server_stops() -> None:
     assert [e[:6] for e in feed.follow()] == [b"retry:"]
 
 
+def test_a_feed_ends_when_its_page_is_not_welcome_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.dashboard.feed.PERIOD_S", 0.01)
+    answers = iter([True, True, False])
+    assert len(list(Feed(Rows, lambda session_id: None).follow(None, lambda: next(answers)))) == 2  # retry, state
+
+
 def test_a_cookie_stands_for_the_token_until_it_expires() -> None:
     cookie = login.issue(TOKEN, now=1000.0)
     assert TOKEN not in cookie
