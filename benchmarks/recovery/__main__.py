@@ -12,6 +12,7 @@ gives the nodes' handlers a core each.
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -80,6 +81,7 @@ ROWS: dict[str, Measure] = {
 
 def main() -> int:
     """Measure, print the table; exit status 0 when every promise holds."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt: daemons go on and end
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of: {', '.join(ROWS)} (default: all)")
     parser.add_argument("--quick", action="store_true", help="2 runs, and a watch of 45 s for moves")

@@ -118,19 +118,28 @@ class World:
         """kill -9 the whole process group; return when (monotonic, s)."""
         pid = self._running.pop(name).pid
         at = time.monotonic()
-        os.killpg(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(pid, 0)
         return at
 
     def stop(self) -> None:
-        """Stop all in order, the nodes first. Raises RuntimeError when something was left."""
-        faults = [f"{n}: {fault}" for n in reversed(self.names) if n in self._running and (fault := self._end(n))]
+        """Stop all in order, the nodes first; kill them when that is broken off. Raises RuntimeError when something
+        was left.
+        """
+        try:
+            faults = [f"{n}: {fault}" for n in reversed(self.names) if n in self._running and (fault := self._end(n))]
+        finally:
+            for name in list(self._running):
+                self.kill(name)
         if faults:
             raise RuntimeError("; ".join(faults) + f" (logs: {self._folder})")
 
     def _end(self, name: str) -> str:
-        return self._running.pop(name).stop()
+        fault = self._running[name].stop()
+        del self._running[name]
+        return fault
 
     def up(self, url: str | None = None) -> set[int]:
         """Return the nodes that a coordinator finds up."""
@@ -148,14 +157,18 @@ class World:
     @contextmanager
     def slowed(self, name: str, period_s: float = 0.1) -> Iterator[None]:
         """Stop all processes of a daemon for half of the time while the block runs."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._stutter, args=(self._running[name].pid, period_s / 2, over), daemon=True)
+        over, group = threading.Event(), self._running[name].pid
+        thread = threading.Thread(target=self._stutter, args=(group, period_s / 2, over), daemon=True)
         thread.start()
         try:
             yield
         finally:
             over.set()
-            thread.join()
+            try:
+                thread.join()
+            finally:  # also when the wait is broken off: what is stopped could not be ended
+                with suppress(ProcessLookupError):
+                    os.killpg(group, signal.SIGCONT)
 
     def _stutter(self, group: int, half_s: float, over: threading.Event) -> None:
         while not over.is_set():
