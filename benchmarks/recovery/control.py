@@ -11,6 +11,7 @@ from benchmarks.recovery.rows import (
     LATE_S,
     LEADS_S,
     Times,
+    flowing,
     place_of,
     request,
     session,
@@ -31,7 +32,7 @@ def restart(world: World, runs: int, say: Say) -> Outcome:
         traffic(world.url, made.session_id, FPS, photo()) as seen,
     ):
         for _ in range(runs):
-            warm(seen, len(seen.answers))
+            flowing(world, seen)
             at = world.kill("coordinator-1")
             time.sleep(2.0)  # a while without
             epochs = {a.result.epoch for a in seen.between(at)}
@@ -73,7 +74,7 @@ def leader(world: World, runs: int, say: Say) -> Outcome:
         traffic(_other(world, None), made.session_id, FPS, photo()) as seen,
     ):
         for _ in range(runs):
-            warm(seen, len(seen.answers))
+            flowing(world, seen)
             first = wait_leader(world)
             at = world.kill(first)
             second = _name(world, _other(world, first))

@@ -4,7 +4,7 @@ A session is face_detection with Haar on a small picture: its entry on one node,
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +19,7 @@ DETECT = 1  # handler_id of face_detection's detector
 FPS = 10.0
 LIGHT = {"scale_factor": 1.3, "min_size": 60}  # the detector's work takes a few ms: no frame waits for a core
 WARM_S, AFTER_S = 1.5, 2.0
+MOMENT_S = 0.5  # damage is done at any moment of this time
 FIRST_RESULT_S, LATE_S, CONVERGED_S, LEADS_S = 5.0, 1.0, 3.0, 5.0
 
 
@@ -56,13 +57,27 @@ def request(entry: list[int], detect: list[int], work: dict[str, Any] | None = N
 
 
 @contextmanager
-def session(world: World, asked: SessionRequest) -> Iterator[Session]:
-    """Run a session for the length of the block."""
-    made = world.api.create(asked)
+def session(world: World, asked: SessionRequest, among: Sequence[int] = ()) -> Iterator[Session]:
+    """Run a session for the length of the block; among: its first node is drawn of these, the others take nothing."""
+    first = world.chance.choice(among) if among else None
+    with closed(world, [n for n in among if n != first]):
+        made = world.api.create(asked)
     try:
         yield made
     finally:
         world.api.delete(made.session_id)
+
+
+@contextmanager
+def closed(world: World, node_ids: Sequence[int]) -> Iterator[None]:
+    """Have *node_ids* take no new handlers while the block runs."""
+    for node_id in node_ids:
+        world.api._call("post", f"/nodes/{node_id}/cordon")
+    try:
+        yield
+    finally:
+        for node_id in node_ids:
+            world.api._call("post", f"/nodes/{node_id}/uncordon")
 
 
 def place_of(world: World, session_id: int, handler_id: int = DETECT) -> int:
@@ -80,14 +95,20 @@ def warm(seen: Traffic, after: int = 0) -> None:
     wait_for(lambda: len(seen.answers) > after + WARM_S * FPS, "frames to flow", lambda: seen.fault)
 
 
+def flowing(world: World, seen: Traffic) -> None:
+    """Wait until WARM_S more of frames have flowed, and for a drawn moment after that."""
+    warm(seen, len(seen.answers))
+    time.sleep(world.chance.uniform(0.0, MOMENT_S))
+
+
 def kill(world: World, runs: int, say: Say, *, entry: bool = False) -> Outcome:
     """Kill the group of the node that detects (or, with *entry*, also receives the frames), again and again."""
     nodes = world.node_ids[1:]
     asked = request(nodes if entry else [1], nodes)
     found, lost = [], 0
-    with session(world, asked) as made, traffic(world.url, made.session_id, FPS, photo()) as seen:
+    with session(world, asked, nodes) as made, traffic(world.url, made.session_id, FPS, photo()) as seen:
         for _ in range(runs):
-            warm(seen, len(seen.answers))
+            flowing(world, seen)
             victim = place_of(world, made.session_id)
             at = world.kill(f"node-{victim}")
             first = wait_for(lambda: _elsewhere(seen, victim, at), "a result from another node", lambda: seen.fault)  # noqa: B023
@@ -118,11 +139,11 @@ def drain(world: World, runs: int, say: Say, *, entry: bool = False) -> Outcome:
     nodes = world.node_ids[1:]
     found = []
     with (
-        session(world, request(nodes if entry else [1], nodes)) as made,
+        session(world, request(nodes if entry else [1], nodes), nodes) as made,
         traffic(world.url, made.session_id, FPS, photo()) as seen,
     ):
         for _ in range(runs):
-            warm(seen, len(seen.answers))
+            flowing(world, seen)
             victim, at = place_of(world, made.session_id), time.monotonic()
             world.api.drain(victim)
             wait_for(lambda: place_of(world, made.session_id) != victim, "the handler to leave")  # noqa: B023

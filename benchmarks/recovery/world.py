@@ -1,6 +1,7 @@
 """Real daemons, each in a process group of its own, so that one of them can be killed whole, or slowed."""
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -65,6 +66,7 @@ class World:
 
     def __init__(self, folder: Path, nodes: int, coordinators: int, database: DatabaseSettings | None) -> None:
         self._folder, self._running = folder, dict[str, Daemons]()
+        self.chance = random.Random(1)  # draws victims and moments
         (folder / "nodes").mkdir()
         names = [f"coordinator-{i}" for i in range(1, coordinators + 1)]
         self.node_ids = list(range(1, nodes + 1))

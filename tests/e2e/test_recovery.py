@@ -7,12 +7,19 @@ import pytest
 from benchmarks.common import Outcome
 from benchmarks.recovery import control, rows
 from benchmarks.recovery.world import World, world
+from tests.chance import chance
 
 
 @pytest.fixture(scope="module")
 def three_nodes() -> Iterator[World]:
     with world() as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def drawn(three_nodes: World, request: pytest.FixtureRequest) -> None:
+    """Victims and moments come from the seed."""
+    three_nodes.chance = chance(request.node.name)
 
 
 def quiet(text: str) -> None:

@@ -10,11 +10,10 @@ import cv2
 import psutil
 import requests
 
+from tests.chance import chance, moment
 from tests.conftest import Cluster
 from tests.daemons import ROOT, Daemon
 from tests.e2e.live_session import LiveSession, wait_for
-
-STOP_S = 0.5  # stopped for so long, then running for so long
 
 
 def handlers(node: Daemon, session: LiveSession) -> list[psutil.Process]:
@@ -24,8 +23,8 @@ def handlers(node: Daemon, session: LiveSession) -> list[psutil.Process]:
 
 
 @contextmanager
-def slowed(processes: list[psutil.Process]) -> Iterator[None]:
-    """Stop *processes* half of the time."""
+def slowed(processes: list[psutil.Process], stop_s: float) -> Iterator[None]:
+    """Stop *processes* half of the time: for *stop_s*, then they run for so long."""
     over = threading.Event()
 
     def send(signum: int) -> None:
@@ -36,9 +35,9 @@ def slowed(processes: list[psutil.Process]) -> Iterator[None]:
     def run() -> None:
         while not over.is_set():
             send(signal.SIGSTOP)
-            over.wait(STOP_S)
+            over.wait(stop_s)
             send(signal.SIGCONT)
-            over.wait(STOP_S)
+            over.wait(stop_s)
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -84,7 +83,9 @@ def history(session: LiveSession, event: str) -> list[dict[str, Any]]:
 
 def test_a_session_leaves_a_node_that_became_slow_and_does_not_come_back(cluster: Cluster) -> None:
     """Both nodes are this machine, so the entry stays where it is, and only the handlers move."""
-    wish = {"variant": "haar", "entry_node": 1, "pin": {n: [1] for n in (0, 1)}}
+    draw = chance("a slow node")
+    victim = draw.choice([1, 2])
+    wish = {"variant": "haar", "entry_node": 1, "pin": {n: [victim] for n in (0, 1)}}
     session = LiveSession.create(cluster.url, "face_detection", **wish)
     with traffic(session) as statuses:
         wait_for(lambda: len(statuses) > 90, "frames at the usual pace")
@@ -95,7 +96,8 @@ def test_a_session_leaves_a_node_that_became_slow_and_does_not_come_back(cluster
         assert answer.status_code == 200, answer.text
         (slow_id,) = answer.json()["placement"]["1"]
         slow, other_id = {1: (cluster.edge, 2), 2: (cluster.server, 1)}[slow_id]
-        with slowed(handlers(slow, session)):
+        moment(draw, 1.0)
+        with slowed(handlers(slow, session), draw.uniform(0.4, 0.6)):
             wait_for(lambda: session.look()["placement"]["1"] == [other_id], "a move", session.look, patience_s=45)
             wait_for(lambda: 0 < p95(session) <= bound, "the objective to be met again", session.look, patience_s=45)
             moved = [e for e in history(session, "moved") if e["why"].startswith("rebalanced: ")]

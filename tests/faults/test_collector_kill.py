@@ -1,11 +1,11 @@
 """kill -9 of the collector in mid-stream: frames do not notice, and every report is in the database once."""
 
 import sqlite3
-import threading
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+from tests.chance import chance, moment
 from tests.conftest import Cluster
 from tests.e2e.live_session import LiveSession, wait_for
 from tests.faults import marks
@@ -28,6 +28,7 @@ def waiting(cluster: Cluster) -> list[Path]:
 
 
 def test_every_report_arrives_once_though_the_collector_is_killed(cluster: Cluster) -> None:
+    draw = chance("collector killed")
     session = LiveSession.create(cluster.url, "face_detection", variant="haar", pin=SPLIT)
     clients = [
         Client(f"client-{i}", i, Sender(Kind.AWAITED, 1, 0.0), live=False, seed=i, url=lambda: session.url)
@@ -37,7 +38,7 @@ def test_every_report_arrives_once_though_the_collector_is_killed(cluster: Clust
         client.start()
     for _ in range(2):
         wait_for(lambda: ask(cluster, "SELECT * FROM reports LIMIT 1"), "a report in the database")
-        threading.Event().wait(0.3)
+        moment(draw, 0.6)
         cluster.collector.kill()
         wait_for(lambda: len(waiting(cluster)) >= 4, "reports to wait in the spool", lambda: waiting(cluster))
         cluster.collector = cluster.restart("collector")

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from tests.chance import chance, moment
 from tests.conftest import StartDaemon
 from tests.daemons import Daemon
 from tests.e2e.live_session import wait_for
@@ -90,26 +91,29 @@ def test_either_answers_and_what_one_does_the_other_knows(pair: list[Daemon]) ->
 def test_the_leader_killed_the_other_leads_and_repairs(pair: list[Daemon]) -> None:
     """What died with it is placed anew; a node that has not found its way to the other yet is left as it is (G8)."""
     leader, other = pair
-    lost, kept = PlayedNode(leader.url, 1).live(), PlayedNode(other.url, 2).live()
-    wanderer = PlayedNode(leader.url, 3).live()
+    draw = chance("the leader killed")
+    first, second, third = draw.sample([1, 2, 3], 3)
+    lost, kept = PlayedNode(leader.url, first).live(), PlayedNode(other.url, second).live()
+    wanderer = PlayedNode(leader.url, third).live()
     wait_for(lambda: up(leader) == up(other) == {1, 2, 3}, "the nodes to be known to both")
     number, there = (
         requests.post(f"{leader.url}/sessions", json=ASKED | wish, timeout=20).json()["session_id"]
-        for wish in ({"entry_node": 1}, {"entry_node": 3, "pin": dict.fromkeys(range(4), 3)})
+        for wish in ({"entry_node": first}, {"entry_node": third, "pin": dict.fromkeys(range(4), third)})
     )
-    requests.post(f"{leader.url}/nodes/3/cordon", timeout=5).raise_for_status()
+    requests.post(f"{leader.url}/nodes/{third}/cordon", timeout=5).raise_for_status()
+    moment(draw, 1.0)
     leader.kill()
     lost.die()
     wait_for(lambda: leads(other), "the other to lead")
     wait_for(
-        lambda: (look(other, number)["state"], look(other, number)["entry_node"]) == ("running", 2),
+        lambda: (look(other, number)["state"], look(other, number)["entry_node"]) == ("running", second),
         "the session to run on the node that is left",
         lambda: look(other, number),
     )
     wait_for(lambda: events(other, number)[-3:] == ["degraded", "moved", "recovered"], "the move to be told")
     assert kept.states[number] == "running"
     wanderer.coordinator = other.url
-    wait_for(lambda: heard(other, 3) > time.time() - 1, "the last node to find the other")
+    wait_for(lambda: heard(other, third) > time.time() - 1, "the last node to find the other")
     assert events(other, there) == ["created", "placed", "started"], "nothing happened to its session"
     for session_id in (number, there):
         requests.delete(f"{other.url}/sessions/{session_id}", timeout=5).raise_for_status()
