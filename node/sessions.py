@@ -107,6 +107,18 @@ def leaving(old: SessionPlan | None, left: Iterable[int], new: SessionPlan) -> f
     return frozenset([*left, *(old.local if old is not None else ())]) - frozenset(new.local)
 
 
+def senders(before: frozenset[int] | None, new: SessionPlan) -> frozenset[int] | None:
+    """Return the nodes whose packets are taken under *new*: those that have a part in it. None: any node's.
+
+    before: what was returned for the plan before, None without one. While frames of an older epoch are welcome, so are
+    the nodes that they come from; a node that is new to the session cannot know which those are.
+    """
+    nodes = frozenset(r.node_id for replicas in new.routes.values() for r in replicas) | {new.entry.node_id}
+    if new.accept_from >= new.epoch:
+        return nodes
+    return None if before is None else before | nodes
+
+
 def same(one: HandlerSpec, other: HandlerSpec) -> bool:
     """Return True when a process of *one* can serve as *other*: names do not matter."""
     return (one.handler_type, one.params) == (other.handler_type, other.params)

@@ -32,6 +32,7 @@ class Input:
     port: int
     outlet: Outlet
     keys: Keyring  # by which its sender was let in
+    sender: int | None  # the node whose token it shows; None: a token of all
 
     def task(self, request: Request) -> "InputTask":
         """Return the taking of one packet. Raises HttpError."""
@@ -57,7 +58,7 @@ class InputTask(AtOnce):
         """Check the packet, hand it over, answer."""
         target, slot = self._target, self._slot
         held = target.held
-        header = checked(slot.view, held).header
+        header = checked(slot.view, held, target.sender).header
         if header.handler_id == header.port == UNADDRESSED:
             slot, header = readdressed(slot, target)
         if (header.handler_id, header.port) != (target.handler_id, target.port):
@@ -85,6 +86,7 @@ class Reports:
 
     held: Held
     entry: Entry
+    sender: int | None  # as above
 
     def task(self, request: Request) -> "ReportTask":
         """Return the taking of one report."""
@@ -100,7 +102,7 @@ class ReportTask(AtOnce):
 
     def complete(self, connection: Connection, wake: Callable[[], None]) -> bool:
         """Check the packet, tell the entry, answer."""
-        arrived = checked(self.room, self._target.held)
+        arrived = checked(self.room, self._target.held, self._target.sender)
         if arrived.header.kind is not Kind.RESULT:
             raise HttpError(422, f"a {arrived.header.kind} packet where results belong")
         self._target.entry.report(arrived)
@@ -118,8 +120,8 @@ def check_packet(request: Request, max_frame: int) -> None:
         raise HttpError(413, f"packet of {request.content_length} bytes", close=True)
 
 
-def checked(data: memoryview, held: Held) -> packet.Packet:
-    """Return a whole, well-formed packet of a welcome epoch. Raises HttpError."""
+def checked(data: memoryview, held: Held, sender: int | None) -> packet.Packet:
+    """Return a whole, well-formed packet of a welcome epoch and node. Raises HttpError."""
     try:
         arrived = packet.decode(data)
     except PacketError as error:
@@ -127,9 +129,19 @@ def checked(data: memoryview, held: Held) -> packet.Packet:
     header = arrived.header
     if header.epoch < held.plan.accept_from:
         raise HttpError(409, f"epoch {header.epoch} is over: from {held.plan.accept_from} on")
+    check_sender(held, sender)
     if header.session_id != held.session_id:
         raise HttpError(422, f"a packet of session {header.session_id}")
     return arrived
+
+
+def check_sender(held: Held, sender: int | None) -> None:
+    """Return when node *sender* may speak for its part of the session. Raises HttpError 403.
+
+    Nodes learn of a new plan one after the other: a sender that knows a newer one tries again (transport/pipeline.py).
+    """
+    if not held.takes_from(sender):
+        raise HttpError(403, f"node {sender} has no part in session {held.session_id}, as this node knows it")
 
 
 def readdressed(slot: Slot, target: Input) -> tuple[Slot, packet.Header]:

@@ -9,7 +9,7 @@ from node.gateway.entry import Entry
 from node.processes.control import ChildSettings
 from node.processes.progress import last_done
 from node.reporting.recorder import Recorder
-from node.sessions import leaving
+from node.sessions import leaving, senders
 from node.transport.channel import Channel, Outlet
 from node.transport.forward import Forwarder
 from wire.credential import Credential
@@ -29,10 +29,15 @@ class Held:
     entry: Entry | None
     makes_pictures: bool = False  # some exit gives an Image or Encoded
     leaving: frozenset[int] = frozenset()  # handlers that are here for frames of older epochs only
+    senders: frozenset[int] | None = None  # nodes whose packets are taken; None: any node's
 
     def here(self, handler_id: int) -> bool:
         """Return True while a handler of this node takes packets."""
         return handler_id in self.plan.local or handler_id in self.leaving
+
+    def takes_from(self, node_id: int | None) -> bool:
+        """Return whether packets of that node are taken; None: of whoever shows a token that is not one node's."""
+        return node_id is None or self.senders is None or node_id in self.senders
 
     def outlet(self, handler_id: int) -> Outlet:
         """Return the sending end of a local handler's inbox."""
@@ -77,6 +82,7 @@ class Sessions:
         held = self._held.get(session_id)
         if held is None:
             held = self._held[session_id] = self._hold(session_id, plan, topology, state)
+        held.senders = senders(held.senders, plan)
         held.leaving = leaving(held.plan, held.leaving, plan)
         held.plan, held.topology, held.state = plan, topology, state
         held.makes_pictures = any(self._is_picture(topology, e) for e in plan.results or topology.exits)

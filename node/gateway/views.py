@@ -10,7 +10,7 @@ import msgspec
 from node.gateway.answers import answer
 from node.gateway.care import Lost
 from node.gateway.entry import Entry
-from node.gateway.packets import Input, Reports, check_packet
+from node.gateway.packets import Input, Reports, check_packet, check_sender
 from node.gateway.posts import post_frame
 from node.gateway.quick_post import quick_post
 from node.gateway.results import Result
@@ -49,9 +49,9 @@ class Views:
             case ["healthz"] | ["readyz"]:
                 connection.respond(200, {"Content-Type": "application/json"}, b'{"status": "ok"}')
             case ["sessions", session, "lost"]:
-                self._authorize(request, "POST /sessions/<session>/lost")
+                sender = self._authorize(request, "POST /sessions/<session>/lost")
                 self._only(request, "POST")
-                self._lost(self._session(session), request, connection)
+                self._lost(self._session(session), sender, request, connection)
             case ["sessions", session, key, *rest]:
                 self._client(self._of_client(session, key), rest, request, connection)
             case _:
@@ -78,18 +78,18 @@ class Views:
             return request.resolved
         match request.path:
             case ["sessions", session, "handlers", handler, "inputs", port]:
-                self._authorize(request, "POST /sessions/<session>/handlers/<handler>/inputs/<port>")
+                sender = self._authorize(request, "POST /sessions/<session>/handlers/<handler>/inputs/<port>")
                 self._only(request, "POST")
-                target = self._resolve(self._session(session), number(handler), number(port), request)
+                target = self._resolve(self._session(session), number(handler), number(port), sender, request)
                 request.resolved = target
                 return target
             case ["sessions", session, "results"]:
-                self._authorize(request, "POST /sessions/<session>/results")
+                sender = self._authorize(request, "POST /sessions/<session>/results")
                 self._only(request, "POST")
                 held = self._session(session)
                 entry = entry_of(held)
                 check_packet(request, self._max_frame)
-                return Reports(held, entry)
+                return Reports(held, entry, sender.node_id)
         return None
 
     # --- who may ask ---------------------------------------------------------------------------------
@@ -101,12 +101,16 @@ class Views:
             raise HttpError(401, "send `Authorization: Bearer TOKEN`")
         return sender
 
-    def _authorize(self, request: Request, call: str) -> None:
-        """Return when the sender may make *call*, as wire.access names it. Raises HttpError 401, 403."""
+    def _authorize(self, request: Request, call: str) -> Identity:
+        """Return who makes *call* (as wire.access names it) when they may. Raises HttpError 401, 403."""
         roles = access.roles_for("data port", call)
-        reason = None if roles is access.OPEN else access.refusal(self._known(request), roles)
+        if roles is access.OPEN:
+            return access.ANYBODY
+        sender = self._known(request)
+        reason = access.refusal(sender, roles)
         if reason is not None:
             raise HttpError(403, reason)
+        return sender
 
     def _welcome(self, request: Request, call: str) -> Callable[[], None]:
         """Authorize, and return what does it again whenever tokens have changed. Raises HttpError."""
@@ -135,17 +139,19 @@ class Views:
 
     # --- other nodes ---------------------------------------------------------------------------------
 
-    def _resolve(self, held: Held, handler_id: int, port: int, request: Request) -> Input:
+    def _resolve(self, held: Held, handler_id: int, port: int, sender: Identity, request: Request) -> Input:
         """Return the input that an authorized head means, checked. Raises HttpError."""
         if not held.here(handler_id):
             raise HttpError(404, f"handler {handler_id} of session {held.session_id} is not on this node")
         if port >= held.topology.inputs(handler_id):
             raise HttpError(404, f"handler {handler_id} has no input {port}")
         check_packet(request, self._max_frame)
-        return Input(self._sessions, held, handler_id, port, held.outlet(handler_id), self._guard.keys)
+        outlet = held.outlet(handler_id)
+        return Input(self._sessions, held, handler_id, port, outlet, self._guard.keys, sender.node_id)
 
-    def _lost(self, held: Held, request: Request, connection: Connection) -> None:
+    def _lost(self, held: Held, sender: Identity, request: Request, connection: Connection) -> None:
         entry = entry_of(held)
+        check_sender(held, sender.node_id)
         if request.content_length > 65536:
             raise HttpError(413, "over 64 KiB")
         try:

@@ -15,6 +15,7 @@ from wire.packet import Buffer
 log = logging.getLogger(__name__)
 
 DONE_HEADER = "x-done"  # of a 202 from a node with a replica: the sequence that the handler there finished last
+FORBIDDEN = 403
 MEASURE_S = 0.25  # how often a packet goes alone, so that its time is the link's
 
 Attempt = Callable[[], bool | None]
@@ -64,6 +65,7 @@ class HopLink:
         self._persist = persist
         self._away = away  # is told of a node that takes no connection
         self._pipeline: Pipeline[Parcel] = Pipeline()
+        self._forbidden = False  # the last answer was that we may not send there: said once
         self._measured, self._seconds = float("-inf"), 0.0  # when (monotonic), and what a packet took to its 202
 
     def send(self, parcel: Parcel, needed: Callable[[], bool] = always) -> bool:
@@ -156,5 +158,6 @@ class HopLink:
         if fate is Fate.TAKEN:
             self._recorder.sent(self._node_id, parcel.size, seconds)
             parcel.taken(parcel.at, parcel.size)
-        elif fate is Fate.LOST and answer.status != 409:
+        elif (fate is Fate.LOST and answer.status != 409) or (answer.status == FORBIDDEN and not self._forbidden):
             log.warning("node %s refused a packet for %s with %s", self._node_id, parcel.path, answer.status)
+        self._forbidden = answer.status == FORBIDDEN

@@ -1,7 +1,7 @@
 """What is under way on one connection: sent, and not yet answered. Pure.
 
     submit ─▶ out ─ 202 ─▶ taken                  409 and the like ─▶ lost: the entry sends its frame again
-               ├─ 503, 404 ─▶ back                a refused packet and all behind it go again, in the same order
+               ├─ 403, 404, 503 ─▶ back           a refused packet and all behind it go again, in the same order
                └─ connection cut ─▶ back
 
 Nothing new is sent while anything is in `back`, so packets keep their order on the connection. The other side helps:
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 
 DEPTH = 8  # packets under way at most
 BYTES = 256 << 10  # and bytes, but for the first: more would only fall out of the caches
-AGAIN = (404, 503)  # not attached yet, or full
+AGAIN = (403, 404, 503)  # the node does not know yet that we have a part in the session, or the session; or is full
 
 
 class Fate(Enum):

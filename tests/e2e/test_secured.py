@@ -10,8 +10,10 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 import requests
 
@@ -25,9 +27,11 @@ from tests import certificates
 from tests.conftest import starting
 from tests.daemons import ROOT
 from tests.e2e.secured_system import HOLDERS, Secured, secured, wait_for
+from wire import packet
 from wire.access import ACCESS, OPEN
 from wire.credential import Credential
 from wire.messages import FrameStatus
+from wire.packet import MEDIA_TYPE, EncodedPart, Header, Kind
 
 PHOTO = ROOT / "samples/photos/obama2.jpg"
 
@@ -175,6 +179,43 @@ def test_a_node_speaks_for_itself_alone(system: Secured) -> None:
     assert system.call("POST", f"{collector}/reports", "server", report).status_code == 200
 
 
+def test_a_node_sends_packets_for_sessions_that_it_has_a_part_in(system: Secured) -> None:
+    """Node 2 has no part in this session: it sends neither frames, nor results, nor words of handlers' deaths."""
+    body = {"service": "face_detection", "variant": "haar", "pin": dict.fromkeys(range(4), 1), "entry_node": 1}
+    made = system.call("POST", f"{system.url}/sessions", "camera", body).json()
+    number = made["session_id"]
+    base = f"{system.daemons['edge'].data_url}/sessions/{number}"
+    frame, result = packed(number, Kind.FRAME), packed(number, Kind.RESULT)
+    for holder, statuses in (("server", (403, 403, 403)), ("edge", (202, 202, 202))):
+        calls = (("handlers/0/inputs/0", frame), ("results", result), ("lost", b'{"handler_id": 0}'))
+        for (place, data), status in zip(calls, statuses, strict=True):
+            answer = requests.post(
+                f"{base}/{place}", data, headers=hop_headers(system, holder), verify=system.ca, timeout=9
+            )
+            assert answer.status_code == status, (holder, place, answer.text)
+    stale = requests.post(
+        f"{base}/results",
+        packed(number, Kind.RESULT, epoch=0),
+        headers=hop_headers(system, "server"),
+        verify=system.ca,
+        timeout=9,
+    )
+    assert stale.status_code == 409, "a fenced node is told so first"
+    system.call("DELETE", f"{system.url}/sessions/{number}", "camera")
+
+
+def packed(session_id: int, kind: Kind, epoch: int = 1) -> bytes:
+    """Return a packet of a frame that nobody has sent."""
+    part = EncodedPart(media_type="image/jpeg", buffer=0)
+    header = Header(session_id=session_id, epoch=epoch, sequence=999, timestamp=1.0, origin=1, payload=part, kind=kind)
+    return b"".join(packet.encode(msgspec.structs.replace(header, handler_id=0, port=0), [b"x"]))
+
+
+def hop_headers(system: Secured, holder: str) -> dict[str, str]:
+    """Return what *holder* sends with a packet."""
+    return {"Authorization": f"Bearer {system.tokens[holder]}", "Content-Type": MEDIA_TYPE}
+
+
 def test_a_client_sees_and_ends_its_own_sessions_alone(system: Secured, camera: FaceClient) -> None:
     """Numbers of sessions can be guessed; what they lead to is there for their owner and for operators."""
     assert camera.session is not None
@@ -235,6 +276,30 @@ def test_the_page_is_for_operators(system: Secured) -> None:
 
 def test_tokens_change_while_frames_go_on(system: Secured, camera: FaceClient) -> None:
     """Add the new, SIGHUP: both work. Take the old away, SIGHUP: it gets 401. Nodes' own tokens change on the way."""
+    with unnoticed(system, camera):
+        _rotate(system)
+    assert not books(system, camera)["resent"], "a frame has noticed"
+
+
+def test_a_session_moves_while_frames_go_on(system: Secured, camera: FaceClient) -> None:
+    """Nodes learn one after the other who has a part in it now, and refuse nobody who had one a moment ago."""
+    with unnoticed(system, camera):
+        for node_id in (1, 2):
+            body = {"pin": dict.fromkeys(range(1, 5), node_id)}
+            moved = system.call("POST", f"{system.url}/sessions/{session_id(camera)}/reallocate", "admin", body)
+            assert moved.json()["placement"]["1"] == [node_id]
+    for daemon in system.daemons.values():
+        assert "refused a packet" not in daemon.log.read_text()
+
+
+def session_id(camera: FaceClient) -> int:
+    assert camera.session is not None
+    return camera.session.session_id
+
+
+@contextlib.contextmanager
+def unnoticed(system: Secured, camera: FaceClient) -> Iterator[None]:
+    """While something happens, and for some frames after it, frames go on and notice nothing."""
     over, statuses = threading.Event(), list[FrameStatus]()
 
     def post() -> None:
@@ -244,16 +309,20 @@ def test_tokens_change_while_frames_go_on(system: Secured, camera: FaceClient) -
     poster = threading.Thread(target=post)
     poster.start()
     try:
-        _rotate(system)
+        yield
         seen = len(statuses)
         wait_for(lambda: len(statuses) > seen + 5)
     finally:
         over.set()
         poster.join(60)
     assert set(statuses) == {FrameStatus.OK}
-    sessions = system.call("GET", f"{system.url}/sessions", "admin").json()["sessions"]
-    books = sessions[0]["measured"]["books"]
-    assert not books["dropped"] and not books["resent"], "a frame has noticed"
+    assert not books(system, camera)["dropped"]
+
+
+def books(system: Secured, camera: FaceClient) -> dict[str, Any]:
+    session: dict[str, Any] = system.call("GET", f"{system.url}/sessions/{session_id(camera)}", "admin").json()
+    found: dict[str, Any] = session["measured"]["books"]
+    return found
 
 
 def _rotate(system: Secured) -> None:

@@ -19,6 +19,7 @@ from node.sessions import (
     converge,
     diff,
     leaving,
+    senders,
     transition,
 )
 from wire.messages import Entry, Graph, HandlerSpec, Route, Running, SessionPlan, WantedSession
@@ -60,6 +61,19 @@ def test_changed_params_are_a_new_handler() -> None:
 
 def test_a_broken_handler_is_started_afresh() -> None:
     assert diff(plan([1, 2]), plan([1, 2]), broken=[1]) == Change(start=[1], stop=[1], keep=[2])
+
+
+def test_packets_are_taken_from_nodes_that_have_a_part_in_the_session() -> None:
+    def at(node_id: int, epoch: int, accept_from: int) -> SessionPlan:
+        routes = {h: [Route(node_id=n, url=HERE) for n in (1, node_id)] for h in (1, 2)}
+        return replace(plan([1], epoch=epoch), accept_from=accept_from, routes=routes)
+
+    assert senders(None, at(2, 1, 1)) == frozenset({1, 2})
+    old = frozenset({1, 2})
+    assert senders(old, at(3, 2, 1)) == old | {3}, "frames of the old epoch are on their way"
+    assert senders(old | {3}, at(3, 2, 2)) == frozenset({1, 3}), "they are not any more"
+    assert senders(None, at(3, 2, 1)) is None, "new here: who had a part before is not known"
+    assert senders(None, at(3, 2, 2)) == frozenset({1, 3})
 
 
 def test_a_handler_that_moves_away_stays_while_frames_of_its_epoch_are_welcome() -> None:

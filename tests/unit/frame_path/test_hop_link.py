@@ -132,7 +132,7 @@ class Taking(AtOnce):
         return True
 
 
-@pytest.mark.parametrize("status", [503, 404])
+@pytest.mark.parametrize("status", [503, 404, 403])
 def test_a_refusal_in_mid_pipeline_keeps_the_order(
     listener: socket.socket, link: HopLink, taken: list[int], status: int
 ) -> None:
