@@ -1,4 +1,4 @@
-"""Where child processes come from: one fork server per agent, which has imported numpy and cv2 and used neither.
+"""Where child processes come from: one fork server per agent, which has imported much (node.preload) and used nothing.
 
     agent ──Process.start──▶ fork server ──fork──▶ child
       └───────────────── pipe ─────────────────────┘   end of the pipe = end of the agent: the child leaves
@@ -12,16 +12,18 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from node.processes.environment import for_children
 
-PRELOAD = ("numpy", "cv2")
+PRELOAD = ("numpy", "cv2", "node.preload")
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # one process per handler: threads inside would fight for the same cores
     "OPENBLAS_NUM_THREADS": "1",
@@ -72,7 +74,7 @@ class Launcher:
         """
         kept = for_children(os.environ, self._more)
         os.environ.clear()
-        os.environ.update(kept | ENVIRONMENT)
+        os.environ.update(kept | ENVIRONMENT | {"PYTHONPATH": _python_path(kept)})
         with self._lock, _signals_blocked():
             forkserver.ensure_running()
 
@@ -113,6 +115,11 @@ class Launcher:
             with contextlib.suppress(OSError):
                 return Launched(process, pipe, os.pidfd_open(process.pid), True)
         return Launched(process, pipe, process.sentinel, False)
+
+
+def _python_path(environ: Mapping[str, str]) -> str:
+    """Return a PYTHONPATH with our modules: a fork server looks nowhere else (gh-126631), and does not say so."""
+    return os.pathsep.join([str(ROOT), *filter(None, environ.get("PYTHONPATH", "").split(os.pathsep))])
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +19,15 @@ def obedient(pipe: Connection, progress: str) -> None:
     control.send(pipe, control.Ready(load_ms=1.0))
     environment = sum(os.environ.get(name) == value for name, value in EXPECTED.items())
     control.send(pipe, control.Telemetry(frames=environment, queue_size=int(first.running)))
+    _listen(pipe)
+
+
+def examined(pipe: Connection, progress: str) -> None:
+    """Be ready, and report whether node.preload and the shared-memory library are imported."""
+    _ignore_signals()
+    control.send(pipe, control.Ready())
+    here = control.Telemetry(frames=int("node.preload" in sys.modules), queue_size=int("iceoryx2" in sys.modules))
+    control.send(pipe, here)
     _listen(pipe)
 
 

@@ -1,5 +1,6 @@
 """Supervision of real child processes."""
 
+import contextlib
 import os
 import queue
 import signal
@@ -44,9 +45,10 @@ class Watched:
 
 
 @pytest.fixture(scope="module")
-def launcher() -> Iterator[Launcher]:
+def launcher(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
     launcher = Launcher()
-    launcher.start()
+    with contextlib.chdir(tmp_path_factory.mktemp("elsewhere")):
+        launcher.start()
     yield launcher
     launcher.stop()
 
@@ -81,6 +83,17 @@ def test_a_child_is_greeted_and_inherits_the_thread_and_memory_settings(watch: C
     telemetry = watched.messages.get(timeout=5)
     assert telemetry.queue_size == 1, "the greeting came first"
     assert telemetry.frames == len(control_child.EXPECTED), "the fork server's environment is the children's"
+
+
+def test_a_child_finds_imported_what_all_need_and_no_more(watch: Callable[..., Watched]) -> None:
+    """Wherever the agent was started. The shared-memory library is each process's own, and nothing has threads yet."""
+    watched = watch(control_child.examined)
+    watched.ready.get(timeout=20)
+    telemetry = watched.messages.get(timeout=5)
+    assert telemetry.frames == 1, "node.preload is not there"
+    assert telemetry.queue_size == 0, "iceoryx2 is there"
+    server = psutil.Process(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+    assert server.num_threads() == 1
 
 
 def test_a_killed_child_is_replaced_at_once_and_the_frame_is_named(watch: Callable[..., Watched]) -> None:
