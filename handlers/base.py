@@ -15,6 +15,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from handlers.types import Image
+from wire.tx_targets import TxTarget
 
 
 def Range(low: float, high: float) -> Meta:
@@ -38,6 +39,11 @@ class Unavailable(Exception):
     """This handler type cannot run here; the message is the reason, for people."""
 
 
+def stranger(url: str) -> TxTarget | None:
+    """Return None: nothing is shown to anybody."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a handler may know of where it runs. Paths are absolute."""
@@ -50,6 +56,7 @@ class Context:
     allowed_hosts: frozenset[str] | None = None  # that handlers may reach by URLs (handlers.hosts); None: all
     source_path: tuple[Path, ...] | None = None  # folders of the files that capture may read; None: all
     cache_path: Path | None = None  # for what can be computed again; None: a folder in model_path
+    tx_target: Callable[[str], TxTarget | None] = stranger  # what to show to whom is posted to, as of now
 
 
 def plain_memory(shape: tuple[int, int, int], port: int) -> Image:

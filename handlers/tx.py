@@ -21,7 +21,7 @@ from handlers.codec import to_part
 from handlers.encode import encode_jpeg
 from handlers.hosts import check_host
 from handlers.types import Box, Boxes, Encoded
-from wire import packet
+from wire import auth, packet
 from wire.packet import Header, Kind
 
 TIMEOUT_S = (5.0, 30.0)  # to connect; for the answer
@@ -151,15 +151,17 @@ class TxHandler(Handler[TxParams]):
 
     def _post(self, session: requests.Session, body: Body) -> str:
         """Return "" when it was taken, else why not ("refused ..." when another attempt would not help)."""
-        headers = {
+        url, target = self.params.url, self.context.tx_target(self.params.url)
+        headers = auth.header(target.token if target else None) | {
             "Content-Type": body.media_type,
             "Prefer": "respond-async",
             "X-Client": self._client,
             "X-Sequence": str(body.sequence),
         }
+        trusted = target.ca if target and target.ca else True
         try:
             response = session.post(
-                self.params.url, data=body.data, headers=headers, timeout=TIMEOUT_S, allow_redirects=False
+                url, data=body.data, headers=headers, timeout=TIMEOUT_S, allow_redirects=False, verify=trusted
             )
         except requests.RequestException as error:
             return f"no answer ({type(error).__name__})"

@@ -40,6 +40,7 @@ from node.sessions import (
     diff,
     leaving,
 )
+from wire import tx_targets
 from wire.galleries import BadName
 from wire.graph import GraphError, Topology
 from wire.guard import Access
@@ -74,10 +75,7 @@ class Agent:
     ) -> None:
         self.settings = settings
         self.node_id = settings.child.node_id
-        own = settings.child.access.own
-        self._handlers_child = msgspec.structs.replace(
-            settings.child, access=Access(own=own), tls_cert=None, tls_key=None
-        )
+        self._handlers_child = msgspec.structs.replace(settings.child, tls_cert=None, tls_key=None)
         self._launcher = launcher
         self._sink = sink
         self._galleries = galleries
@@ -86,9 +84,11 @@ class Agent:
         self._ended = Ended()
         self._lock = threading.Lock()  # of the three above
         self._attached = threading.Condition()
-        self._access: Access | None = None  # who may come in, since that has changed
+        self._access = settings.child.access
+        self._access_changed = False  # since the start
         self._drained_by = 0.0  # monotonic, s: when frames in flight are given up
-        job = Job("gateway", targets.gateway, (listener, settings.child), gives_up=False)
+        of_gateway = msgspec.structs.replace(settings.child, access=gateways_access(self._access))
+        job = Job("gateway", targets.gateway, (listener, of_gateway), gives_up=False)
         hooks = Hooks(self._greet_gateway, self._gateway_ready, self._gateway_said, lambda reason: None)
         self.gateway = Child(launcher, job, hooks)
 
@@ -114,17 +114,14 @@ class Agent:
 
     def take_access(self, access: Access) -> None:
         """Have all children go by *access*, and those that follow them."""
-        self._access = access
-        for child in [self.gateway, *(slot.child for _, slot in self.slots())]:
-            for message in self._access_news(child is self.gateway):
-                child.send(message)
+        self._access, self._access_changed = access, True
+        self.gateway.send(control.NewAccess(access=gateways_access(access)))
+        for _, slot in self.slots():
+            slot.child.send(control.NewAccess(access=handlers_access(access, slot.url)))
 
-    def _access_news(self, to_gateway: bool) -> list[control.Message]:
-        """Return what a child must know beyond its settings; handlers let nobody in."""
-        if self._access is None:
-            return []
-        known = self._access if to_gateway else Access(own=self._access.own)
-        return [control.NewAccess(access=known)]
+    def _access_news(self, url: str | None) -> list[control.Message]:
+        """Return what a handler that posts to *url* must know beyond its settings."""
+        return [control.NewAccess(access=handlers_access(self._access, url))] if self._access_changed else []
 
     # --- what the APIs ask for
 
@@ -344,6 +341,8 @@ class Agent:
         settings = self.settings
         kind = settings.types[spec.handler_type]
         params = kind.params | spec.params
+        url = params["url"] if isinstance(params.get("url"), str) else None
+        known = handlers_access(settings.child.access, url)
         handler_settings = control.HandlerSettings(
             session_id=session_id,
             handler_id=handler_id,
@@ -356,18 +355,18 @@ class Agent:
         job = Job(
             name=f"session {session_id} handler {handler_id}",
             target=targets.handler,
-            args=(self._handlers_child, handler_settings),
+            args=(msgspec.structs.replace(self._handlers_child, access=known), handler_settings),
             progress=progress_path(settings.child.run_path, session_id, handler_id),
             stuck_after_s=settings.handler_timeout_s,
             memory_mb=handler_settings.memory_mb,
         )
         hooks = Hooks(
-            greeting=lambda: [held.configure(), *self._access_news(False)],
+            greeting=lambda: [held.configure(), *self._access_news(url)],
             ready=lambda again, blame: self._handler_ready(session_id, slot, again, blame),
             message=lambda message: self._handler_said(slot, message),
             gave_up=partial(self._handler_gave_up, session_id, handler_id),
         )
-        slot = HandlerSlot(handler_id, spec.handler_type, self._launcher, job, hooks)
+        slot = HandlerSlot(handler_id, spec.handler_type, self._launcher, job, hooks, url)
         return slot
 
     def _gallery_path(self, held: Held, spec: HandlerSpec, params: dict[str, Any]) -> str | None:
@@ -398,7 +397,8 @@ class Agent:
         messages: list[control.Message] = [s.attach() for s in held if s.state is not Running.PREPARING]
         for s in held:
             messages += [_gave_up(s.session_id, h, why) for h, why in s.failed().items()]
-        return [*self._access_news(True), *messages, *self._lost_with_gateway(held)]
+        news = [control.NewAccess(access=gateways_access(self._access))] if self._access_changed else []
+        return [*news, *messages, *self._lost_with_gateway(held)]
 
     def _lost_with_gateway(self, held: list[Held]) -> list[control.Message]:
         """Return what a new gateway must tell entries on other nodes: frames and words may have died with the old one.
@@ -457,6 +457,17 @@ class Agent:
 
     def _handler_gave_up(self, session_id: int, handler_id: int, reason: str) -> None:
         self.gateway.send(_gave_up(session_id, handler_id, reason))
+
+
+def gateways_access(access: Access) -> Access:
+    """Return the part of *access* that the gateway gets: it posts for no handler."""
+    return msgspec.structs.replace(access, tx_targets=[])
+
+
+def handlers_access(access: Access, url: str | None) -> Access:
+    """Return the part of *access* that a handler gets which posts to *url*: it lets nobody in."""
+    target = None if url is None else tx_targets.find(access.tx_targets, url)
+    return Access(own=access.own, tx_targets=[] if target is None else [target])
 
 
 def _gave_up(session_id: int, handler_id: int, reason: str) -> control.HandlerGaveUp:

@@ -179,7 +179,7 @@ def _agent_settings(
         run_path=str(folder.path),
         max_frame_bytes=settings.security.max_frame_mb << 20,
         packet_sample=settings.reporter.packet_sample if settings.reporter.enabled else 0.0,
-        access=access_of(settings.security, node.token),
+        access=_access(node, settings),
         tls_cert=None if cert is None else str(cert),
         tls_key=None if key is None else str(key),
         tls_ca=None if ca is None else str(ca),
@@ -207,9 +207,9 @@ def _galleries(
 
 
 def _access(node: NodeSettings, settings: Settings) -> Access:
-    """Return what *settings*, read again, say of this node."""
+    """Return what *settings*, maybe read again, say of this node."""
     now = next((n for n in settings.nodes if n.node_id == node.node_id), node)
-    return access_of(settings.security, now.token)
+    return replace(access_of(settings.security, now.token), tx_targets=now.tx_targets)
 
 
 def _samples(agent: Agent) -> list[ProcessSample]:

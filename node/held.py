@@ -18,8 +18,11 @@ from wire.messages import Books, HandlerStatus, NodeSession, Running, SessionPla
 class HandlerSlot:
     """A handler's place: its supervised process and its counters, which outlive the process."""
 
-    def __init__(self, handler_id: int, handler_type: int, launcher: Launcher, job: Job, hooks: Hooks) -> None:
-        self.handler_id, self.handler_type = handler_id, handler_type
+    def __init__(
+        self, handler_id: int, handler_type: int, launcher: Launcher, job: Job, hooks: Hooks, url: str | None = None
+    ) -> None:
+        """url: that the handler posts to."""
+        self.handler_id, self.handler_type, self.url = handler_id, handler_type, url
         self.frames = 0
         self.service_ms_sum = 0.0
         self.queue_size = 0

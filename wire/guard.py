@@ -18,6 +18,7 @@ from wire.faults import SettingsError
 from wire.settings import SecuritySettings, Settings, load
 from wire.tls import BadCertificate, ServerTls
 from wire.tokens import Keyring, Token, digest
+from wire.tx_targets import TxTarget
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ class Access(Struct, frozen=True):
 
     tokens: list[Token] = []  # that are let in; empty: everybody
     own: str | None = None  # that it shows to others
+    tx_targets: list[TxTarget] = []  # what a node's tx handlers show to whom
 
     def __repr__(self) -> str:
         return f"Access({len(self.tokens)} tokens)"
@@ -38,6 +40,7 @@ class Guard:
     def __init__(self, access: Access, ca: Path | None = None, tls: ServerTls | None = None) -> None:
         self.keys = Keyring(access.tokens)
         self.credential = Credential(access.own, ca)
+        self.tx_targets = access.tx_targets
         self.tls = tls  # of the listening ports; None: plain HTTP
 
     def take(self, access: Access) -> None:
@@ -46,6 +49,7 @@ class Guard:
             self.tls.reload()
         self.keys = Keyring(access.tokens)
         self.credential.take(access.own)
+        self.tx_targets = access.tx_targets
 
     @property
     def scheme(self) -> str:

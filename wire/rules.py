@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from wire.faults import SettingsError
 from wire.ini import Reader
 from wire.kinds import is_loopback
+from wire.secret_file import BadSecret, read_secret
 from wire.tls import BadCertificate, ServerTls, client_context
 from wire.tokens import Token, read_tokens
+from wire.tx_targets import TxTarget, read_targets
 
 if TYPE_CHECKING:
     from wire.settings import Settings
@@ -33,6 +35,8 @@ def resolve_secrets(reader: Reader, section: str, values: dict[str, Any]) -> dic
         return values
     if values.get("tokens_path") is not None:
         values = values | {"tokens": _tokens(reader, values["tokens_path"])}
+    if values.get("tx_targets_path") is not None:
+        values = values | {"tx_targets": _tx_targets(reader, values["tx_targets_path"])}
     key, file_key = SECRETS[kind]
     path: Path | None = values[file_key]
     if path is None or values.get("db_engine") == "sqlite":
@@ -54,21 +58,21 @@ def _tokens(reader: Reader, path: Path) -> list[Token]:
     return tokens
 
 
+def _tx_targets(reader: Reader, path: Path) -> list[TxTarget]:
+    try:
+        return read_targets(path, reader.root)
+    except SettingsError as error:
+        reader.faults += error.faults
+        return []
+
+
 def _secret(reader: Reader, section: str, key: str, path: Path) -> str | None:
     try:
-        text = path.read_text(encoding="utf-8").strip()
-        mode = path.stat().st_mode
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        writer = " (install.sh writes it)" if section == "database" else ""
-        reader.fault(section, key, f"cannot read {path}: {reason}{writer}")
+        return read_secret(path)
+    except BadSecret as error:
+        writer = " (install.sh writes it)" if section == "database" and not path.exists() else ""
+        reader.fault(section, key, f"{error}{writer}")
         return None
-    if mode & stat.S_IROTH:
-        reader.fault(section, key, f"{path} can be read by everybody (chmod 600 it)")
-    if not text or "\n" in text:
-        reader.fault(section, key, f"{path} does not hold one line")
-        return None
-    return text
 
 
 def check_rules(settings: "Settings", reader: Reader) -> None:

@@ -17,6 +17,7 @@ from wire.faults import Fault, SettingsError
 from wire.ini import PREFIX, Reader, read_file
 from wire.rules import check_rules, resolve_secrets
 from wire.tokens import Token
+from wire.tx_targets import TxTarget
 
 __all__ = [
     "CollectorSettings",
@@ -100,6 +101,8 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     handler_environ: Annotated[list[str], kinds.WORDS] = []  # more variables of the environment that handlers get
     token_file: Annotated[Path | None, kinds.PATH] = None  # what it shows to all others; [security] token without
     token: str | None = None  # the content of token_file
+    tx_targets_path: Annotated[Path | None, kinds.PATH] = None  # what tx handlers show to whom; see wire.tx_targets
+    tx_targets: list[TxTarget] = []  # the content of tx_targets_path
 
 
 class ReporterSettings(Section, frozen=True, kw_only=True):

@@ -39,6 +39,7 @@ def fence_of(settings: Settings, node: NodeSettings, run_path: Path, classes: It
     """
     files, home = list(_secrets(settings)), Path.home()
     authority = [settings.security.tls_ca] if settings.security.tls_ca else []
+    authority += [Path(target.ca) for target in node.tx_targets if target.ca is not None]
     models = [*authority, node.model_path, *([node.gallery_path] if node.gallery_path else []), *node.source_path]
     return Fence(
         hidden=_real([*files, *HOMES, home]),
@@ -52,7 +53,9 @@ def _secrets(settings: Settings) -> Iterator[Path]:
     """Yield the files that hold secrets, or may."""
     security, database, coordinator = settings.security, settings.database, settings.coordinator
     found = [settings.path, security.token_file, security.tokens_path, security.tls_key]
-    found += [n.token_file for n in settings.nodes] + ([coordinator.token_file] if coordinator else [])
+    found += [path for n in settings.nodes for path in (n.token_file, n.tx_targets_path)]
+    found += [Path(target.token_file) for n in settings.nodes for target in n.tx_targets]
+    found += [coordinator.token_file] if coordinator else []
     found += [database.db_passwd_file, database.db_path] if database else []
     yield from (path for path in found if path is not None)
 

@@ -40,7 +40,7 @@ from node.transport.routing import Routing
 from node.worker.link import Link
 from node.worker.loop import FrameLoop
 from node.worker.source import SourceLoop
-from wire import structs
+from wire import structs, tx_targets
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +131,7 @@ class Worker:
             handler_id=spec.handler_id,
             allowed_hosts=frozenset(node.allowed_hosts),
             source_path=tuple(map(Path, node.source_path)),
+            tx_target=lambda url: tx_targets.find(self._guard.tx_targets, url),
         )
         return cls(read_params(cls, spec.params), context)
 

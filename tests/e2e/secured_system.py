@@ -23,6 +23,7 @@ HOLDERS: dict[str, tuple[Role, int | None]] = {
     "camera": (Role.CLIENT, None),
     "door": (Role.CLIENT, None),
     "admin": (Role.OPERATOR, None),
+    "relay": (Role.CLIENT, None),  # what node 2's tx handlers show to node 1
 }
 SECURITY = """
 [security]
@@ -104,8 +105,9 @@ def secured(begin: StartDaemon, folder: Path) -> Secured:
     for holder in HOLDERS:
         system.renew(holder)
     system.write()
-    for name in ("coordinator", "edge", "server"):
+    for name in ("coordinator", "edge", "server", "relay"):
         system.write_own(name)
+    (folder / "targets").write_text("")
     environ: dict[str, str] = {}
     for name, text in _texts(folder).items():
         own = {k.replace("NAME", name.upper()): v for k, v in environ.items()}
@@ -116,6 +118,9 @@ def secured(begin: StartDaemon, folder: Path) -> Secured:
         elif name == "collector":
             environ["FACESERVICE_REPORTER_COLLECTOR_PORT"] = port
             environ["FACESERVICE_REPORTER_COLLECTOR_ADDR"] = "localhost"
+        elif name == "edge":
+            known = f"[{daemon.data_url}]\ntoken_file = {folder}/relay.token\ntls_ca = {folder}/tls/ca.pem\n"
+            (folder / "targets").write_text(known)
     wait_for(lambda: up(system) == {1, 2})
     return system
 
@@ -136,7 +141,8 @@ def _texts(folder: Path) -> dict[str, str]:
 
 
 def _node(name: str, node_id: int) -> str:
-    own = f"node_addr = {HOSTS[name]}\ntoken_file = {{folder}}/{{name}}.token\n\n[reporter]"
+    own = f"node_addr = {HOSTS[name]}\ntoken_file = {{folder}}/{{name}}.token\ntx_targets_path = {{folder}}/targets\n"
+    own += "\n[reporter]"
     return NODE.replace("{node_id}", str(node_id)).replace("[reporter]", own)
 
 

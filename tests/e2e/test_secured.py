@@ -8,7 +8,8 @@ import ssl
 import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -346,6 +347,66 @@ def _rotate(system: Secured) -> None:
         assert system.call("GET", f"{system.url}/openapi.json", holder).status_code == 200, holder
     for _ in range(4):  # both workers of the collector
         assert system.call("GET", f"{system.daemons['collector'].url}/openapi.json", old["edge"]).status_code == 401
+
+
+def test_a_tx_shows_its_token_to_its_target_alone(system: Secured, camera: FaceClient) -> None:
+    """A session on node 2 posts its frames to a session on node 1; its token never shows, and may change meanwhile."""
+    assert camera.session is not None
+    with contextlib.closing(posting(system, 4712, camera.session.session_url)) as post:
+        next(post)
+        for again in (False, True):
+            if again:
+                system.renew("relay")
+                system.write()
+                system.write_own("relay")
+                system.hang_up()
+            before = books(system, camera)["frames_in"]
+            post.send(PHOTO.read_bytes())
+            wait_for(lambda n=before: books(system, camera)["frames_in"] > n)  # type: ignore[misc]
+    with other_server() as (url, told), contextlib.closing(posting(system, 4713, url)) as post:
+        next(post)
+        post.send(PHOTO.read_bytes())
+        wait_for(lambda: bool(told))
+    assert "X-Sequence" in told[0] and "Authorization" not in told[0]
+
+
+def posting(system: Secured, number: int, url: str) -> Generator[None, bytes, None]:
+    """Hold a session on node 2 whose tx posts to *url*; send it the frames."""
+    node, data = system.daemons["server"].url, system.daemons["server"].data_url
+    handlers = [{"handler_id": 0, "handler_type": 6}, {"handler_id": 1, "handler_type": 0, "params": {"url": url}}]
+    plan = {
+        "epoch": 1, "accept_from": 1, "local": [0, 1], "results": [{"handler_id": 0}],
+        "graph": {"handlers": handlers, "links": [{"source_handler": 0, "target_handler": 1}]},
+        "routes": {str(h): [{"node_id": 2, "url": data}] for h in (0, 1)},
+        "entry": {"node_id": 2, "url": data, "key": "key", "handler_id": 0},
+    }  # fmt: skip
+    made = system.call("PUT", f"{node}/sessions/{number}", "coordinator", plan)
+    assert made.status_code == 200, made.text
+    assert system.call("POST", f"{node}/sessions/{number}/start", "coordinator").status_code == 200
+    try:
+        while True:
+            frame = yield
+            headers = {"Authorization": f"Bearer {system.tokens['door']}", "Content-Type": "image/jpeg"}
+            where = f"{data}/sessions/{number}/key"
+            assert requests.post(where, frame, headers=headers, verify=system.ca, timeout=20).status_code == 200
+    finally:
+        system.call("DELETE", f"{node}/sessions/{number}", "coordinator")
+
+
+@contextlib.contextmanager
+def other_server() -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Yield the URL of an HTTP server, and the headers of what is posted there."""
+    told: list[dict[str, str]] = []
+
+    class Take(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(dict(self.headers))
+            self.send_error(400)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Take) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/", told
+        server.shutdown()
 
 
 def test_streams_end_with_their_token(system: Secured, camera: FaceClient) -> None:

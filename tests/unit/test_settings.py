@@ -8,6 +8,7 @@ from wire.access import Role
 from wire.guard import access_of
 from wire.settings import PROGRAM_ROOT, Settings, SettingsError, load
 from wire.tokens import Token
+from wire.tx_targets import find
 
 
 def write(folder: Path, text: str) -> Path:
@@ -245,6 +246,53 @@ def test_a_wrong_file_of_tokens_is_named_with_its_fault(tmp_path: Path, text: st
     (tmp_path / "tokens").write_text(text)
     found = faults(tmp_path, f"[collector]\n[security]\ntokens_path = {tmp_path}/tokens\n")
     assert len(found) == 1 and said in found[0] and str(tmp_path / "tokens") in found[0], found
+
+
+def test_targets_of_tx_are_read_and_found_by_their_place_alone(tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("what is shown there\n")
+    (tmp_path / "own").chmod(0o600)
+    (tmp_path / "targets").write_text(f"[https://b.lan:9100]\ntoken_file = {tmp_path}/own\n")
+    settings = read(tmp_path, f"[node]\nnode_id=1\ntx_targets_path = {tmp_path}/targets\n")
+    targets = settings.nodes[0].tx_targets
+    assert [(t.url, t.token, t.ca) for t in targets] == [("https://b.lan:9100", "what is shown there", None)]
+    assert "what is shown" not in repr(settings) + repr(targets)
+    for url in ("https://b.lan:9100/sessions/1/k", "https://B.LAN:9100", "https://x@b.lan:9100/"):
+        assert find(targets, url) is targets[0], url
+    for url in ("http://b.lan:9100/", "https://b.lan/", "https://b.lan:9101/", "https://b.lan.evil:9100/"):
+        assert find(targets, url) is None, url
+    for url in (
+        "https://evil/https://b.lan:9100",
+        "https://b.lan:9100@evil/",
+        "b.lan:9100",
+        "https://b.lan:99999/",
+        "",
+    ):
+        assert find(targets, url) is None, url
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[https://b.lan/path]\ntoken_file = own\n",
+            "is no place to post to; allowed: http(s)://HOST:PORT without a path",
+        ),
+        ("[b.lan]\ntoken_file = own\n", "is no place to post to"),
+        ("[https://b]\ntoken_file = own\n[https://b:443]\ntoken_file = own\n", "[https://b:443]: is named twice"),
+        ("[https://b]\n", "[https://b] token_file: is missing"),
+        ("[https://b]\ntoken_file = own\ntls_ca = none.pem\n", "[https://b] tls_ca: there is no file"),
+        ("[https://b]\ntoken_file = own\ntoken = x\n", "[https://b] token: unknown key"),
+        ("[https://b]\ntoken_file = open\n", "can be read by everybody (chmod 600 it)"),
+    ],
+)
+def test_a_wrong_file_of_targets_is_named_with_its_fault(tmp_path: Path, text: str, said: str) -> None:
+    for name, mode in (("own", 0o600), ("open", 0o644)):
+        (tmp_path / name).write_text("a line\n")
+        (tmp_path / name).chmod(mode)
+    placed = text.replace("token_file = ", f"token_file = {tmp_path}/").replace("tls_ca = ", f"tls_ca = {tmp_path}/")
+    (tmp_path / "targets").write_text(placed)
+    found = faults(tmp_path, f"[node]\nnode_id=1\ntx_targets_path = {tmp_path}/targets\n")
+    assert len(found) == 1 and said in found[0] and str(tmp_path / "targets") in found[0], found
 
 
 def test_a_file_of_tokens_that_everybody_reads_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,7 +1,9 @@
 """Tx: in order, again after errors that may pass, bounded, and every drop is counted."""
 
+import dataclasses
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -16,6 +18,7 @@ from handlers.tx import TxHandler, check_url
 from handlers.types import Box, Boxes, Encoded
 from tests.handler_support import Make
 from wire import packet
+from wire.tx_targets import TxTarget, find
 
 
 class Receiver(ThreadingHTTPServer):
@@ -23,6 +26,7 @@ class Receiver(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         self.got: list[tuple[str, bytes, str]] = []
+        self.shown: list[str | None] = []  # of each post: Authorization
         self.statuses: list[int] = []
         self.open = threading.Event()
         self.open.set()
@@ -39,6 +43,7 @@ class Take(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.open.wait(10)
+        self.server.shown.append(self.headers["Authorization"])
         status = self.server.statuses.pop(0) if self.server.statuses else 202
         if status == 202:
             self.server.got.append((self.headers["Content-Type"], body, self.headers["X-Sequence"]))
@@ -87,6 +92,23 @@ def test_errors_that_may_pass_are_tried_again_and_refusals_are_not(make: Make, r
     tx.finish()
     assert [body for _, body, _ in receiver.got] == [b"first", b"fourth"]
     assert (tx.sent, tx.dropped) == (2, 2)
+
+
+def test_what_is_shown_to_a_target_is_asked_for_with_each_post(make: Make, receiver: Receiver) -> None:
+    """It may change at any time; nothing is shown to whom the node does not name."""
+    known = [TxTarget(receiver.url.removesuffix("/hook"), "first", "")]
+    tx = make(TxHandler, url=receiver.url)
+    assert tx.context.tx_target(receiver.url) is None
+    tx.context = dataclasses.replace(tx.context, tx_target=lambda url: find(known, url))
+    targets = (*known, TxTarget(known[0].url, "second", ""), TxTarget("http://127.0.0.1:1", "not for this", ""))
+    for count, target in enumerate(targets, 1):
+        known[0] = target
+        tx.execute(Encoded(b"x"))
+        deadline = time.monotonic() + 10
+        while tx.sent < count and time.monotonic() < deadline:
+            time.sleep(0.01)
+    tx.finish()
+    assert receiver.shown == ["Bearer first", "Bearer second", None]
 
 
 def test_a_slow_receiver_costs_counted_frames_and_no_memory(make: Make, receiver: Receiver) -> None:
