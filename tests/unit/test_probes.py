@@ -57,7 +57,7 @@ def agent() -> Iterator[str]:
     app = Flask("agent")
     app.add_url_rule("/healthz", view_func=lambda: {"status": "alive"})
     server = make_server("127.0.0.1", 0, app, handler_class=Quiet)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
