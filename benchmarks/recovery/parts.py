@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.common import Outcome, Row, Say
-from benchmarks.recovery.rows import DETECT, LATE_S, Times, place_of, request, session, warm
+from benchmarks.recovery.rows import DETECT, LATE_S, WARM_S, Times, place_of, request, session, warm
 from benchmarks.recovery.traffic import Traffic, photo, traffic
 from benchmarks.recovery.world import World, wait_for, world
 from client.coordinator import Coordinator
@@ -81,7 +81,7 @@ def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, say: Say) -> list[
     """Kill the process that *pid_of* names; measure until there is another, and until the next frame's result."""
     found = []
     for _ in range(runs):
-        warm(seen, len(seen.answers))
+        _steady(seen)
         old = wait_for_pid(pid_of)
         at = time.monotonic()
         os.kill(old, signal.SIGKILL)
@@ -92,6 +92,12 @@ def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, say: Say) -> list[
         found.append({"back_s": back - at, "next_s": result - at})
         say(f"{what} runs again after {back - at:.2f} s, next result after {result - at:.2f} s")
     return found
+
+
+def _steady(seen: Traffic) -> None:
+    """Wait until WARM_S of frames that are due from now on are answered: others may have waited for the last restart."""
+    now = time.monotonic()
+    wait_for(lambda: len(seen.between(now)) > WARM_S * FPS, "frames to flow", lambda: seen.fault)
 
 
 def _back(what: str, seen: Traffic, found: list[dict[str, float]], limits: tuple[float, float]) -> Outcome:
