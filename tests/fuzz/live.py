@@ -2,6 +2,9 @@
 
 senders (threads, a connection per case) ──▶ data port, control port, coordinator, collector
 witness ──a valid frame each 50 ms──▶ a session of its own: every one must come back
+peers that leave things half-way ──▶ all ports, while the daemons end: that must not hold them up
+
+A case is over when it was answered, or after ANSWER_S: most of a sender's time is waiting, so there are many.
 """
 
 import contextlib
@@ -13,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +33,17 @@ from tests.e2e.live_session import LiveSession, wait_for
 from tests.fuzz import seeds
 from tests.fuzz.mutate import spoilt_request
 
-SENDERS = 6
-END_S = 60.0  # how long the daemons may take to end
+SENDERS = 32
+END_S = 60.0  # how long the daemons may take to end; their supervisor kills whoever takes 15 s, and says so
+HALF = (
+    b"",
+    b"GET /healthz HT",
+    b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99\r\n\r\n{",
+)  # silence, head, body
+PEERS = 16  # of each kind at each port while the daemons end
 ANSWER_S = 0.25  # how long an answer is waited for: what was cut off has none
 SHARES = {"data port": 60, "control port": 14, "coordinator": 14, "collector": 12}
+LEFT_S = 60.0  # how long the daemons may take to close what their peers closed
 GROWTH_MB, MORE_FILES = 48, 24  # that a process may have more after the run than when it was warm
 STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 HONEST = {"501", "503", "505", "507"}  # not there, full or away, not our HTTP, no place: answers, not failures
@@ -90,12 +100,28 @@ def run(seed: int, count: int) -> Seen:
         daemon = start(folder / "fuzz.conf", folder)
         try:
             seen = _run(seed, count, daemon.wait_ready(3, timeout=120))
-            _stop(daemon, seen)
+            with _half_way(daemon):
+                _stop(daemon, seen)
         finally:
             daemon.kill()
         if "Traceback" in seen.log:
             seen.wrong.append(f"a traceback in the log: {seen.log[seen.log.index('Traceback') :][:1500]}")
         return seen
+
+
+@contextlib.contextmanager
+def _half_way(daemon: Daemon) -> Iterator[None]:
+    """Hold connections that owe the rest of a request to all ports while the block runs."""
+    with contextlib.ExitStack() as held:
+        for url in _urls(daemon):
+            for sent in HALF * PEERS:
+                held.enter_context(socket.create_connection(_address(url), timeout=10)).sendall(sent)
+        yield
+
+
+def _urls(daemon: Daemon) -> list[str]:
+    """Return the URLs of all ports."""
+    return [url for ready in daemon.ready for url in (ready.url, ready.data_url) if url]
 
 
 def _stop(daemon: Daemon, seen: Seen) -> None:
@@ -119,17 +145,18 @@ def _run(seed: int, count: int, daemon: Daemon) -> Seen:
     photo = _photo()
     expected = quiet.post(photo).json()["boxes"]
     seen, over = Seen(), threading.Event()
-    watching = threading.Thread(target=_witness, args=(quiet, photo, expected, seen, over))
+    watching = threading.Thread(target=_witness, args=(quiet, photo, expected, seen, over), daemon=True)
     watching.start()
     targets = _targets(ready["coordinator"].url, ready["collector"].url, ready["node 1"].url, victim)
     warm = count // 5
     _send(seed, range(warm), targets, seen)
+    _left(daemon)
     before = _usage(daemon)
     _send(seed, range(warm, count), targets, seen)
     over.set()
     watching.join()
     _settle(victim, photo, expected, seen)
-    time.sleep(3.0)  # connections that were left half-way are closed after their silence
+    _left(daemon)
     _compare(before, _usage(daemon), seen)
     for name, one in ready.items():
         if requests.get(f"{one.url}/healthz", timeout=10).status_code != 200:
@@ -232,6 +259,25 @@ def _settle(victim: LiveSession, photo: bytes, expected: object, seen: Seen) -> 
     books = victim.settled_books(1)
     if books["frames_in"] != books["delivered"] + sum(books["dropped"].values()):
         seen.wrong.append(f"the books do not balance: {books}")
+
+
+def _left(daemon: Daemon) -> None:
+    """Wait until the daemons have closed what the senders closed: a silent stream notices by its signs of life."""
+
+    ports = {_address(url)[1] for url in _urls(daemon)}
+
+    def half_closed() -> list[str]:
+        return [text for process in daemon.members() for text in _half_closed(process, ports)]
+
+    wait_for(lambda: not half_closed(), "connections to be closed", half_closed, patience_s=LEFT_S)
+
+
+def _half_closed(process: psutil.Process, ports: set[int]) -> list[str]:
+    """Return the connections to *ports* that the process still holds though the peers have closed them."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        found = [c for c in process.net_connections("tcp") if c.status == psutil.CONN_CLOSE_WAIT]
+        return [f"process {process.pid}, port {c.laddr.port}" for c in found if c.laddr.port in ports]
+    return []
 
 
 def _usage(daemon: Daemon) -> dict[int, tuple[str, int, int]]:
