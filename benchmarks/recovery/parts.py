@@ -95,7 +95,7 @@ def _killed(what: str, seen: Traffic, runs: int, pid_of: Pid, say: Say) -> list[
 
 
 def _steady(seen: Traffic) -> None:
-    """Wait until WARM_S of frames that are due from now on are answered: others may have waited for the last restart."""
+    """Wait until WARM_S of frames that are due from now on are answered: others may have waited for a restart."""
     now = time.monotonic()
     wait_for(lambda: len(seen.between(now)) > WARM_S * FPS, "frames to flow", lambda: seen.fault)
 
@@ -103,8 +103,8 @@ def _steady(seen: Traffic) -> None:
 def _back(what: str, seen: Traffic, found: list[dict[str, float]], limits: tuple[float, float]) -> Outcome:
     times = Times(found)
     return _outcome(f"kill -9 of {what}", seen, found, [
-        Row(f"kill -9 of {what}: next result, median", times.median("next_s"), "s", at_most=limits[0],
-            note=f"another process after {times.median('back_s'):.2f} s (worst {times.worst('back_s'):.2f})"),
+        times.middle(f"kill -9 of {what}: next result, median", "next_s", limits[0],
+                     f"another process after {times.median('back_s'):.2f} s (worst {times.worst('back_s'):.2f})"),
         times.row(f"kill -9 of {what}: next result, worst", "next_s", limits[1]),
     ])  # fmt: skip
 
