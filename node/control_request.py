@@ -1,11 +1,17 @@
 """The heads of the control API's requests: as strict as the data port's, and bounded."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
+import msgspec
 from cheroot.server import HTTPConnection, HTTPRequest
 
 from node.transport.http11 import HttpError, parse_head, reason_phrase
+from wire.accept_filter import Ahead, ahead_of
+from wire.problems import MEDIA_TYPE, document
 
 
 class Request(HTTPRequest):
@@ -25,6 +31,16 @@ class Request(HTTPRequest):
         self.rfile = BytesIO(lines)  # for cheroot to read them in its own way
         return bool(super().read_request_headers())  # type: ignore[no-untyped-call]
 
+    def simple_response(self, status: object, msg: str = "") -> None:
+        """Refuse as problem+json; the connection ends, since what of the request is unread is not known."""
+        code, _, title = str(status).partition(" ")
+        path = getattr(self, "uri", b"").partition(b"?")[0].decode("latin-1")
+        body = msgspec.json.encode(document(int(code), title.lower().replace(" ", "-"), title, msg or title, path))
+        head = f"HTTP/1.1 {code} {title}\r\nContent-Type: {MEDIA_TYPE}\r\nContent-Length: {len(body)}\r\n"
+        self.close_connection = True
+        with contextlib.suppress(OSError):  # it has gone
+            self.conn.wfile.write(head.encode("latin-1") + b"Connection: close\r\n\r\n" + body)
+
     def _lines(self) -> Iterator[bytes]:
         """Yield the lines to the blank one, or to the end of what comes."""
         while line := self.rfile.readline():
@@ -34,6 +50,14 @@ class Request(HTTPRequest):
 
 
 class Connection(HTTPConnection):
-    """A connection whose requests are these."""
+    """A connection whose requests are these, on a socket that reads ahead (wire.accept_filter)."""
 
     RequestHandlerClass = Request
+
+    def __init__(self, server: Any, sock: socket.socket, makefile: Any) -> None:
+        reads_ahead = sock if isinstance(sock, Ahead) else ahead_of(sock, None)
+        super().__init__(server, reads_ahead, makefile)
+
+    def read_ahead(self) -> bytes:
+        """Take what was read beyond the last request."""
+        return bytes(self.rfile.read1()) if self.rfile.has_data() else b""

@@ -1,6 +1,5 @@
 """The control API on cheroot: threads inside the agent, on a socket that was bound before."""
 
-import contextlib
 import logging
 import socket
 import ssl
@@ -8,13 +7,12 @@ import threading
 from typing import Any
 
 from cheroot import wsgi
-from cheroot.errors import FatalSSLAlert
 from cheroot.makefile import StreamReader, StreamWriter
 from cheroot.ssl import Adapter
 
 from node.control_request import Connection
 from node.transport.http11 import MAX_HEAD
-from node.transport.tls_stream import NOT_TLS
+from wire.accept_filter import AcceptFilter, AheadSocket, ahead_of
 from wire.serving import BACKLOG
 from wire.tls import ServerTls
 
@@ -41,6 +39,7 @@ class ControlServer(wsgi.Server):
             request_queue_size=BACKLOG,  # by itself it listens again, with 5: more at once would wait for a second
         )
         self._listener = listener
+        self._filter: AcceptFilter[Connection] = AcceptFilter(self._serve, Connection.close)
         if tls is not None:
             self.ssl_adapter = _Tls(tls)
         self.shutdown_timeout = END_S
@@ -56,6 +55,15 @@ class ControlServer(wsgi.Server):
         self.socket = self._listener
         self.bind_addr = self._listener.getsockname()[:2]
         return self._listener
+
+    def process_conn(self, conn: Connection) -> None:
+        """Have the connection's next request served once it is there; a new one, or a kept one that is readable."""
+        conn.socket.ahead[:0] = conn.read_ahead()
+        self._filter.enter(conn.socket, conn)
+
+    def _serve(self, conn: Connection) -> None:
+        conn.socket.settimeout(self.timeout)
+        super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """Send the server's messages the way of all others."""
@@ -79,42 +87,27 @@ class ControlServer(wsgi.Server):
         Whoever is still served then is left to the end of the process. cheroot would wait for the peers, first for
         those that are served and then for those that wait: each for 10 s of silence, or for as long as it drips.
         """
+        self._filter.end()
         stopping = threading.Thread(target=self.stop, name="control ends", daemon=True)
         stopping.start()
         stopping.join(self.shutdown_timeout + 1)
         self._thread.join(1)
 
 
-class _Stream(ssl.SSLSocket):
-    """A TLS connection whose strangers end quietly: cheroot would log a traceback for each."""
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        """Receive into *buffer*; returns the count. Raises FatalSSLAlert, TimeoutError, OSError."""
-        try:
-            return super().recv_into(buffer, nbytes, flags)
-        except ssl.SSLError as error:
-            if error.reason == "HTTP_REQUEST":
-                with contextlib.suppress(OSError):
-                    socket.socket.send(self, NOT_TLS)  # in clear text: it understands nothing else
-            raise FatalSSLAlert(*error.args) from error
-
-
 class _Tls(Adapter):
-    """TLS for cheroot. The thread that reads makes the handshake: a silent peer holds no other up."""
+    """TLS for cheroot. Who reads first makes the handshake: that is the accept filter."""
 
     def __init__(self, tls: ServerTls) -> None:
         super().__init__(str(tls.cert), str(tls.key))
         self._context = tls.context
-        self._context.sslsocket_class = _Stream
 
     def bind(self, sock: socket.socket) -> socket.socket:
         """Return the listening socket as it is."""
         return sock
 
-    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+    def wrap(self, sock: socket.socket) -> tuple[AheadSocket, dict[str, str]]:
         """Return the connection, and what it adds to the environment of its requests."""
-        stream = self._context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-        return stream, self.get_environ()
+        return ahead_of(sock, self._context), self.get_environ()
 
     def get_environ(self) -> dict[str, str]:
         """Return what every request of a TLS connection knows."""

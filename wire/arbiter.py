@@ -1,6 +1,7 @@
 """gunicorn as this product wants it: configured by code alone, one orderly stop, messages to our own log."""
 
 import signal
+import socket
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -9,6 +10,11 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
+from gunicorn.http import get_parser
+from gunicorn.sock import ssl_context
+from gunicorn.workers.gthread import TConn, ThreadWorker
+
+from wire.accept_filter import AcceptFilter, ahead_of
 
 
 def run(make_app: Callable[[], Flask], options: dict[str, Any]) -> int:
@@ -31,6 +37,50 @@ class _Application(BaseApplication):  # type: ignore[misc]
 
     def load(self) -> Flask:
         return self._make_app()
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's worker, whose threads get connections when a request is there (wire.accept_filter).
+
+    main thread: accept ─▶ filter ─▶ main thread ─▶ pool of threads ─ kept connection readable ─▶ filter ...
+    """
+
+    def init_process(self) -> None:
+        self._filter: AcceptFilter[TConn] = AcceptFilter(
+            lambda conn: self.method_queue.defer(super(Worker, self).enqueue_req, conn),
+            lambda conn: self.method_queue.defer(self._close, conn),
+        )
+        self._tls = ssl_context(self.cfg) if self.cfg.is_ssl else None
+        super().init_process()
+
+    def accept(self, listener: socket.socket) -> None:
+        """Take a new connection."""
+        try:
+            sock, addr = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # it has gone, or another worker has it
+        conn = TConn(self.cfg, sock, addr, listener.getsockname())
+        try:
+            conn.sock = ahead_of(sock, self._tls)
+        except OSError:  # it has gone
+            conn.close()
+            return
+        self.nr_conns += 1
+        conn.initialized, conn.parser = True, get_parser(self.cfg, conn.sock, conn.client)
+        self.enqueue_req(conn)
+
+    def enqueue_req(self, conn: TConn) -> None:
+        """Have the connection's next request served once it is there."""
+        conn.sock.ahead[:0] = conn.parser.unreader.take_buffered()
+        self._filter.enter(conn.sock, conn)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        self._filter.end()
+
+    def _close(self, conn: TConn) -> None:
+        self.nr_conns -= 1
+        conn.close()
 
 
 class _Arbiter(Arbiter):  # type: ignore[misc]

@@ -48,6 +48,10 @@ class NotFound(Problem):
     status, slug, title = 404, "not-found", "No such thing"
 
 
+class RequestTimeout(Problem):
+    status, slug, title = 408, "request-timeout", "The request did not come in time"
+
+
 class Conflict(Problem):
     status, slug, title = 409, "conflict", "Not possible in this state"
 

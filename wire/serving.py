@@ -114,7 +114,6 @@ def serve(
         "bind": f"fd://{listener.fileno()}",
         "workers": workers,
         "threads": threads,
-        "worker_class": "gthread",
         "timeout": STALL_S,
         "graceful_timeout": GRACE_S,
         "keepalive": KEEP_ALIVE_S,
@@ -130,9 +129,9 @@ def serve(
             "keyfile": str(tls.key),
             "ssl_context": lambda _config, _make: tls.context,
         }
-    from wire.arbiter import run  # gunicorn: only who serves with it pays for it
+    from wire.arbiter import Worker, run  # gunicorn: only who serves with it pays for it
 
-    status = run(make_app, options)
+    status = run(make_app, options | {"worker_class": Worker})
     if os.getpid() != arbiter:  # a worker comes back here too; what follows is the arbiter's alone
         sys.stdout.flush()
         sys.stderr.flush()

@@ -3,6 +3,8 @@
 import ssl
 from pathlib import Path
 
+NOT_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks https.\n"
+
 
 class BadCertificate(Exception):
     """A certificate, key or authority cannot be used; the message names the file and why."""

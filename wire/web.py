@@ -1,6 +1,7 @@
 """What the control APIs of all daemons share: problems, tokens and roles, health, metrics, bodies in and out."""
 
 import logging
+import ssl
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ from wire.problems import (
     Forbidden,
     NotFound,
     Problem,
+    RequestTimeout,
     TooLarge,
     Unauthorized,
     Unavailable,
@@ -190,6 +192,12 @@ def _add_errors(app: Flask) -> None:
         body = document(error.code, slug, error.name, error.description or "", request.path)
         kept = {k: v for k, v in error.get_headers() if k.lower() not in ("content-type", "content-length")}
         return _answer(body, kept)
+
+    @app.errorhandler(BlockingIOError)
+    @app.errorhandler(ssl.SSLWantReadError)
+    def silent(_: OSError) -> Response:
+        """A body stopped on its way (wire.accept_filter.BODY_S)."""
+        return _answer(RequestTimeout("the body did not come").body(request.path), {"Connection": "close"})
 
     @app.errorhandler(Exception)
     def crash(error: Exception) -> Response:

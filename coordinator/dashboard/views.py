@@ -13,8 +13,9 @@ from wire.access import Identity, Role
 from wire.guard import Guard
 from wire.openapi import bodies
 from wire.tokens import Token
-from wire.web import Forbidden, NotFound, Unauthorized, Unavailable, decode
+from wire.web import Forbidden, NotFound, TooLarge, Unauthorized, Unavailable, decode
 
+MAX_LOGIN = 4096  # bytes
 STATIC = Path(__file__).resolve().parent / "static"
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 FILES = {p.name: p.read_bytes() for p in sorted(STATIC.iterdir()) if p.suffix in KINDS}
@@ -48,6 +49,8 @@ def make(feed: Feed, guard: Guard) -> Blueprint:
     @bodies(takes=Login, status=204)
     def log_in() -> ResponseReturnValue:
         """Take an operator's token from a browser and give it a cookie for 12 hours."""
+        if request.content_length is None or request.content_length > MAX_LOGIN:
+            raise TooLarge(f"a token with its length, of at most {MAX_LOGIN} bytes")  # a longer one would hold a thread
         given = decode(Login, request.get_data()).token
         if not guard.keys.tokens:
             return "", 204

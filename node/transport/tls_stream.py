@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from typing import Self
 
 from wire.packet import Buffer
+from wire.tls import NOT_TLS
 
 RECEIVE_SIZE = 64 * 1024  # bytes of cipher text read at a time
 RECORD = 16 * 1024  # bytes of plain text that TLS encrypts at a time
-NOT_TLS = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nThis port speaks https.\n"
 
 
 class TlsStream:

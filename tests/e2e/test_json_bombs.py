@@ -69,7 +69,7 @@ PORTS = [
     Port("coordinator", "POST", "/sessions", SESSION, CONTROL, number="service"),
     Port("coordinator", "POST", "/sessions/{session}/reallocate", {"pin": {}}, CONTROL, frozenset({"", "pin"})),
     Port("coordinator", "POST", f"/nodes/{BOMBER}/heartbeat", BEAT, CONTROL),
-    Port("coordinator", "POST", "/login", {"token": "x"}, CONTROL),
+    Port("coordinator", "POST", "/login", {"token": "x"}, 4096),
     Port("edge", "PUT", "/sessions/4711", PLAN),
     Port("data", "POST", "/sessions/{session}/lost", {"handler_id": 0, "why": "x"}, 65536, frozenset({"why"})),
 ]

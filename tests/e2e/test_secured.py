@@ -156,6 +156,31 @@ def test_whoever_speaks_no_tls_or_an_old_one_is_refused_and_nobody_notices(syste
         assert "Traceback" not in daemon.log.read_text()
 
 
+def test_nobody_waits_for_peers_that_never_end_a_handshake_or_a_head(system: Secured, camera: FaceClient) -> None:
+    """At each port 200 at once: silent ones, halves of a greeting, and halves of a head. They hold no thread."""
+    greeting, head = ssl.MemoryBIO(), b"GET /healthz HTTP/1.1\r\nHost: a\r\nX: "
+    unfinished = ssl.create_default_context(cafile=system.ca)
+    with contextlib.suppress(ssl.SSLWantReadError):
+        unfinished.wrap_bio(ssl.MemoryBIO(), greeting, server_hostname="localhost").do_handshake()
+    half = greeting.read()[:100]
+    for url in addresses(system):
+        host, port = urlsplit(url).hostname or "", urlsplit(url).port or 0
+        with contextlib.ExitStack() as peers:
+            for number in range(200):
+                sock = peers.enter_context(socket.create_connection((host, port), 10))
+                if number % 3 == 1:
+                    sock.sendall(half)
+                elif number % 3 == 2 and number < 60:
+                    peers.enter_context(unfinished.wrap_socket(sock, server_hostname=host)).sendall(head)
+            begun = time.monotonic()
+            assert requests.get(f"{url}/healthz", verify=system.ca, timeout=20).status_code == 200, url
+            assert camera.post(PHOTO).status is FrameStatus.OK
+            system.call("GET", f"{system.url}/nodes", "admin").raise_for_status()
+            assert time.monotonic() - begun < 8, url  # silence is let go after 10 s
+    for daemon in system.daemons.values():
+        assert "Traceback" not in daemon.log.read_text()
+
+
 def old_tls(place: tuple[str, int]) -> None:
     """Make a TLS 1.1 connection. Raises OSError."""
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
