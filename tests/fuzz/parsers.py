@@ -2,7 +2,7 @@
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
@@ -26,6 +26,7 @@ from tests.daemons import ROOT
 from tests.fuzz import seeds
 from tests.fuzz.mutate import spoilt, spoilt_request
 from wire import packet
+from wire.accept_filter import ahead_of
 from wire.messages import Heartbeat, NodeSession, Report, SessionPlan, SessionRequest
 from wire.packet import PacketError
 from wire.web import Problem, decode
@@ -52,17 +53,24 @@ def feed_packet(data: bytes) -> object:
     return packet.encode(arrived.header, arrived.buffers), value
 
 
-def feed_connection(data: bytes) -> int:
-    """Have the data port's reader take *data*, which ends there: heads and bodies until an error or the end."""
+@contextlib.contextmanager
+def _said(data: bytes) -> Iterator[socket.socket]:
+    """Yield a socket whose peer has said *data*, and says no more."""
     ours, theirs = socket.socketpair()
-    served = 0
     with ours, theirs:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         ours.setblocking(False)
         with contextlib.suppress(BlockingIOError):
             ours.send(data)
         ours.shutdown(socket.SHUT_WR)
-        connection = Connection(theirs, silence_s=2.0)
+        yield theirs
+
+
+def feed_connection(data: bytes) -> int:
+    """Have the data port's reader take *data*, which ends there: heads and bodies until an error or the end."""
+    served = 0
+    with _said(data) as peer:
+        connection = Connection(peer, silence_s=2.0)
         while (request := connection.read_request()) is not None:
             if request.content_length > MAX_BODY:
                 raise HttpError(413, "too large", close=True)
@@ -71,16 +79,16 @@ def feed_connection(data: bytes) -> int:
     return served
 
 
+def feed_accept_filter(data: bytes) -> bool:
+    """Have the servers' accept filter look for a request in *data*, which ends there."""
+    with _said(data) as peer, ahead_of(peer, None) as sock:
+        return sock.look()
+
+
 def feed_answers(data: bytes) -> None:
     """Have a sender read *data* as a gateway's answers."""
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        ours.setblocking(False)
-        with contextlib.suppress(BlockingIOError):
-            ours.send(data)
-        ours.shutdown(socket.SHUT_WR)
-        reader = Answers(theirs)
+    with _said(data) as peer:
+        reader = Answers(peer)
         while reader.next() is not None:
             continue
 
@@ -138,9 +146,10 @@ def parsers() -> list[Parser]:
     heads = [data.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" for data in _requests()]
     kinds: tuple[Any, ...] = (SessionRequest, SessionPlan, Heartbeat, Report)
     return [
-        Parser("packet", feed_packet, (PacketError,), seeds.packets(), 300),
+        Parser("packet", feed_packet, (PacketError,), seeds.packets(), 270),
         Parser("head", parse_head, (HttpError,), heads, 200, spoilt_request),
         Parser("connection", feed_connection, (HttpError, Disconnected), _requests(), 150, spoilt_request),
+        Parser("accept filter", feed_accept_filter, (ConnectionResetError,), _requests(), 30, spoilt_request),
         Parser("answers", feed_answers, (Disconnected,), seeds.answers(), 50, spoilt_request),
         *(Parser(k.__name__, feed_json(k), (Problem,), seeds.bodies()[k], 40) for k in kinds),
         Parser("older protocol", feed_older, (), seeds.older_bodies(), 40),
