@@ -42,6 +42,7 @@ class Secured:
     daemons: dict[str, Daemon] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)  # of today, by holder
     lines: dict[str, str] = field(default_factory=dict)  # of the file, by holder
+    shared: str = "everything-is-allowed-by-this"  # a token of all roles, which the nodes have by their environment
     secrets: set[str] = field(default_factory=set)  # all tokens
 
     @property
@@ -102,6 +103,7 @@ def secured(begin: StartDaemon, folder: Path) -> Secured:
     """Start the system."""
     certificates.make(folder / "tls", *sorted(set(HOSTS.values())))
     system = Secured(folder)
+    system.secrets.add(system.shared)
     for holder in HOLDERS:
         system.renew(holder)
     system.write()
@@ -118,6 +120,7 @@ def secured(begin: StartDaemon, folder: Path) -> Secured:
         elif name == "collector":
             environ["FACESERVICE_REPORTER_COLLECTOR_PORT"] = port
             environ["FACESERVICE_REPORTER_COLLECTOR_ADDR"] = "localhost"
+            environ["FACESERVICE_SECURITY_TOKEN"] = system.shared  # of the nodes alone
         elif name == "edge":
             known = f"[{daemon.data_url}]\ntoken_file = {folder}/relay.token\ntls_ca = {folder}/tls/ca.pem\n"
             (folder / "targets").write_text(known)

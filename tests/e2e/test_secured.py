@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
+import psutil
 import pytest
 import requests
 
@@ -26,7 +27,7 @@ from node.transport.hop import HopClient
 from node.transport.http11 import Disconnected
 from tests import certificates
 from tests.conftest import starting
-from tests.daemons import ROOT
+from tests.daemons import ROOT, Daemon, run
 from tests.e2e.secured_system import HOLDERS, Secured, secured, wait_for
 from wire import packet
 from wire.access import ACCESS, OPEN
@@ -47,7 +48,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
 
 @pytest.fixture(autouse=True)
 def no_secret_is_told(system: Secured) -> Iterator[None]:
-    """After each test: no token in a log, on a command line, or in an answer."""
+    """After each test: no token in a log, on a command line, in a child's environment, or in an answer."""
     told: list[str] = []
     original = requests.Session.send
 
@@ -60,9 +61,25 @@ def no_secret_is_told(system: Secured) -> Iterator[None]:
         patch.setattr(requests.Session, "send", send)
         yield
     for daemon in system.daemons.values():
-        told.append(daemon.log.read_text())
-        told += [" ".join(process.cmdline()) for process in daemon.members()]
+        log = daemon.log.read_text()
+        assert not any(key in log for key in keys(system)), "who may read a log may not read results"
+        told += [log, *shown_by_processes(daemon)]
     assert told and not any(secret in text for text in told for secret in system.secrets)
+
+
+def shown_by_processes(daemon: Daemon) -> Iterator[str]:
+    """Yield the command lines of all its processes, and the environment of those that it has started."""
+    for process in daemon.members():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            yield " ".join(process.cmdline())
+            if process.pid != daemon.process.pid:
+                yield str(process.environ())
+
+
+def keys(system: Secured) -> list[str]:
+    """Return the unguessable parts of all sessions' URLs."""
+    sessions = system.call("GET", f"{system.url}/sessions", "admin").json()["sessions"]
+    return [urlsplit(session["session_url"]).path.split("/")[3] for session in sessions]
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +295,30 @@ def head(url: str, method: str, token: str, ca: str) -> int:
     headers = {"Authorization": f"Bearer {token}"}
     with requests.request(method, url, headers=headers, verify=ca, stream=True, timeout=20) as answer:
         return answer.status_code
+
+
+def test_no_answer_shows_a_secret(system: Secured, camera: FaceClient) -> None:
+    """All that can be read, and errors of all kinds; the fixture looks at what was answered. What is kept, too."""
+    number = session_id(camera)
+    own = {"session_id": str(number), "node_id": "1", "sequence": "0", "gallery": "g", "label": "l", "name": "app.js"}
+    wrong: list[Any] = [{"token": system.shared, "node_id": system.shared}, []]
+    seen = set[int]()
+    for daemon in ("coordinator", "collector", "node"):
+        url = system.daemons["edge" if daemon == "node" else daemon].url
+        for method, rule in (call.split(" ", 1) for call in ACCESS[daemon]):
+            path = re.sub(r"<(?:int:)?([a-z_]+)>", lambda found: own[found[1]], rule)
+            reads, orders = method == "GET", ("sessions", "cordon", "drain")
+            if path == "/live" or (not reads and any(word in path for word in orders)):
+                continue
+            for token in ("admin", "edge", system.shared, system.shared[:-1], None):
+                seen |= {
+                    system.call(method, url + path, token, body).status_code for body in ([None] if reads else wrong)
+                }
+    assert {200, 401, 403, 404, 415, 422} <= seen
+    kept = (system.folder / "faceservice.sqlite").read_bytes() + (system.folder / "faceservice.sqlite-wal").read_bytes()
+    assert kept and not any(secret.encode() in kept for secret in system.secrets)
+    checked = run("--check", str(system.folder / "edge.conf"), environ={"FACESERVICE_SECURITY_TOKEN": system.shared})
+    assert system.shared not in checked.stdout + checked.stderr
 
 
 def test_the_doctor_looks_at_certificates(system: Secured) -> None:
