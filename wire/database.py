@@ -251,6 +251,7 @@ def _file_lock(engine: Engine) -> Iterator[None]:
     try:
         database.parent.mkdir(parents=True, exist_ok=True)
         lock = database.with_name(database.name + ".lock").open("ab")
+        database.touch(0o600)  # keys of sessions and pictures of people are in it; one that is there keeps its mode
     except OSError as error:
         raise DatabaseAway(f"{describe(engine)} is away: {error}") from error
     with lock:

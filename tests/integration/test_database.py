@@ -88,6 +88,7 @@ def test_sqlite_is_made_once_by_many_who_start_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new/folder/db.sqlite"
     started = [subprocess.Popen([sys.executable, "-c", code, str(path)]) for _ in range(4)]
     assert [p.wait(60) for p in started] == [0, 0, 0, 0]
+    assert path.stat().st_mode & 0o777 == 0o600, "it holds keys of sessions and pictures of people"
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("SELECT count(*) FROM migrations").fetchone() == (len(db.migration_files()),)
