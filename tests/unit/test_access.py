@@ -97,7 +97,8 @@ def test_every_role_may_do_what_the_table_says_and_no_more(daemon: tuple[str, Fl
 def test_the_data_port_names_calls_that_the_table_has() -> None:
     source = Path(gateway_views.__file__).read_text(encoding="utf-8")
     named = {
-        n.replace("{base}", "/sessions/<session>/<key>") for n in re.findall(r'_authorize\(request, f?"(.+?)"', source)
+        n.replace("{base}", "/sessions/<session>/<key>")
+        for n in re.findall(r'_(?:authorize|welcome)\(request, f?"(.+?)"', source)
     }
     assert named == set(ACCESS["data port"]) - {"GET /healthz", "GET /readyz"}
 
