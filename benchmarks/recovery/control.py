@@ -23,6 +23,8 @@ from benchmarks.recovery.world import World, wait_for
 from client.coordinator import Coordinator
 from client.errors import ClientError
 
+AWAY_S = 2.0  # how long the coordinator is away
+
 
 def restart(world: World, runs: int, say: Say) -> Outcome:
     """Kill the coordinator under traffic and start it again: frames go on, and it knows all again."""
@@ -32,9 +34,11 @@ def restart(world: World, runs: int, say: Say) -> Outcome:
         traffic(world.url, made.session_id, FPS, photo()) as seen,
     ):
         for _ in range(runs):
+            calm = time.monotonic()
+            warm(seen, len(seen.answers))
             flowing(world, seen)
             at = world.kill("coordinator-1")
-            time.sleep(2.0)  # a while without
+            time.sleep(AWAY_S)
             epochs = {a.result.epoch for a in seen.between(at)}
             world.start("coordinator-1")
             ready, answered = time.monotonic(), len(seen.answers)
@@ -42,6 +46,7 @@ def restart(world: World, runs: int, say: Say) -> Outcome:
             converged = time.monotonic()
             warm(seen, len(seen.answers))
             found.append({"late_s": seen.worst_delay_s(at), "converged_s": converged - ready})
+            found[-1]["calm_s"] = seen.worst_delay_s(calm, at)
             epochs |= {a.result.epoch for a in seen.between(at)}
             found[-1]["epochs"] = float(len(epochs))
             say(f"known again {converged - ready:.2f} s after it was ready, worst delay {found[-1]['late_s']:.2f} s")
@@ -50,6 +55,7 @@ def restart(world: World, runs: int, say: Say) -> Outcome:
         [
             Row("coordinator killed and restarted: frames lost", seen.lost, "", at_most=0, note=f"of {seen.sent}"),
             times.row("coordinator killed and restarted: worst delay of a frame", "late_s", LATE_S),
+            times.calm("coordinator"),
             times.row("coordinator killed and restarted: placements that processed frames", "epochs", 1, ""),
             times.row("coordinator ready again: nodes up, session running, its books fresh after", "converged_s",
                       CONVERGED_S),

@@ -127,8 +127,7 @@ def _unnoticed(what: str, seen: Traffic, found: list[dict[str, float]]) -> Outco
     times = Times(found)
     return _outcome(f"{what} killed and restarted", seen, found, [
         times.row(f"{what} killed and restarted: worst delay of a frame", "late_s", LATE_S),
-        Row(f"{what} there: worst delay of a frame, in between", times.worst("calm_s"), "s",
-            note=f"median {times.median('calm_s'):.2f}"),
+        times.calm(what),
     ])  # fmt: skip
 
 

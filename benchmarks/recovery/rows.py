@@ -47,6 +47,11 @@ class Times:
         """Return the median of *key*, seconds, against its limit."""
         return Row(what, self.median(key), "s", at_most=limit, note=note)
 
+    def calm(self, what: str) -> Row:
+        """Return the worst delay of a frame while *what* was there: what the machine itself does to frames."""
+        note = f"median {self.median('calm_s'):.2f}"
+        return Row(f"{what} there: worst delay of a frame, in between", self.worst("calm_s"), "s", note=note)
+
 
 def request(entry: list[int], detect: list[int], work: dict[str, Any] | None = None, **options: Any) -> SessionRequest:
     """Return a lossless session: entry and decoder on one of *entry*, the detector on one of *detect*; work: its."""
