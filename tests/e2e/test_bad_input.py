@@ -16,6 +16,8 @@ import requests
 
 from tests.conftest import Cluster
 from tests.daemons import ROOT
+from tests.e2e import json_bombs
+from tests.e2e.json_bombs import Port, Send
 from tests.e2e.live_session import JPEG, PACKET, LiveSession
 from wire import packet
 from wire.packet import BoxesPart, EncodedPart, Header, ImagePart, Kind, Part
@@ -410,3 +412,86 @@ def test_a_second_start_and_a_second_stop_are_409(shared_cluster: Cluster, sessi
     other.close()
     problem(other.command("start"), 409)
     problem(other.post(PHOTO), 404)
+
+
+# --- JSON at all ports ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def peaks(shared_cluster: Cluster) -> dict[int, int]:
+    """The most memory that each process has had before the first bomb."""
+    return json_bombs.peaks(shared_cluster)
+
+
+@pytest.fixture
+def send(shared_cluster: Cluster, session: LiveSession, peaks: dict[int, int]) -> Iterator[Send]:
+    """Return a function that sends a body to a port; nothing may be kept of what it sends."""
+    before = json_bombs.kept(shared_cluster, session)
+    yield json_bombs.sender(shared_cluster, session)
+    assert json_bombs.kept(shared_cluster, session) == before
+
+
+@pytest.mark.parametrize("port", json_bombs.PORTS, ids=json_bombs.NAME.format)
+def test_what_is_no_json_is_refused(port: Port, send: Send) -> None:
+    for name, body in json_bombs.bombs(port):
+        answer = send(port, body)
+        right = (400, 422, 413) if len(body) > port.limit else (400, 422)
+        assert json_bombs.is_problem(answer, *right), (name, answer.text[:300])
+
+
+@pytest.mark.parametrize("port", json_bombs.PORTS, ids=json_bombs.NAME.format)
+def test_wrong_types_are_422_at_each_place(port: Port, send: Send) -> None:
+    odd = []
+    for path, value in json_bombs.wrong_types(port, port.good):
+        answer = send(port, json.dumps(json_bombs.changed(port.good, path, value)).encode())
+        if not json_bombs.is_problem(answer, 422):
+            odd.append((path, value, answer.status_code, answer.text[:100]))
+    assert not odd
+
+
+@pytest.mark.parametrize("port", [*json_bombs.PORTS, *json_bombs.OLDER_PORTS], ids=json_bombs.NAME.format)
+def test_too_much_and_packed_bodies_are_refused(port: Port, send: Send) -> None:
+    assert json_bombs.is_problem(send(port, b" " * (port.limit + 1)), 413)
+    for word, packed in json_bombs.PACKED.items():
+        assert json_bombs.is_problem(send(port, packed, Content_Encoding=word), 415), word
+
+
+@pytest.mark.parametrize("port", json_bombs.OLDER_PORTS, ids=json_bombs.NAME.format)
+def test_the_older_protocol_says_failed(port: Port, send: Send) -> None:
+    """HTTP 200 for everything is that protocol's way; members that it does not know are passed over."""
+    for name, body in json_bombs.bombs(port):
+        answer = send(port, body)
+        if answer.status_code == 200:
+            assert answer.json()["result"] == "Failed" or name == "a member in broken UTF-8", (name, answer.text)
+        else:
+            assert json_bombs.is_problem(answer, 413), name
+
+
+@pytest.mark.parametrize("depth", [40, 900])
+def test_deep_parameters_stop_at_the_first_door(depth: int, send: Send) -> None:
+    """They may hold anything, and each daemon on their way reads them again: what one reads the next may not."""
+    for port, body in json_bombs.too_deep(depth):
+        answer = send(port, body)
+        if port in json_bombs.OLDER_PORTS:
+            assert (answer.status_code, answer.json()["result"]) == (200, "Failed")
+        else:
+            assert json_bombs.is_problem(answer, 422) and "levels" in answer.json()["detail"], answer.text[:300]
+
+
+def test_after_all_that_the_next_good_report_is_stored(
+    shared_cluster: Cluster, session: LiveSession, peaks: dict[int, int]
+) -> None:
+    """Also a long one; the same processes live, and none has had much more memory."""
+    now = json_bombs.peaks(shared_cluster)
+    assert now.keys() == peaks.keys(), "a process has died"
+    assert not {pid: (peaks[pid], mb) for pid, mb in now.items() if mb - peaks[pid] > json_bombs.GROWTH_MB}
+    send, port = json_bombs.sender(shared_cluster, session), json_bombs.PORTS[0]
+    row = json_bombs.report()["packet_info"][0]
+    many = [row | {"sequence": n} for n in range(30_000)]
+    answer = send(port, json.dumps(json_bombs.report(2, packet_info=many)).encode())
+    assert answer.status_code == 200, answer.text
+    for _ in range(4):  # both workers
+        assert send(port, json.dumps(json_bombs.report(3)).encode()).status_code == 200
+    assert json_bombs.kept(shared_cluster, session)[0] == [2, 2, 30_001, 2, 2, 2]
+    for daemon in (shared_cluster.collector, shared_cluster.coordinator):
+        assert "Traceback" not in daemon.log.read_text()
