@@ -20,7 +20,7 @@ def test_another_variant_takes_over_while_frames_flow(cluster: Cluster) -> None:
         answer = requests.post(f"{cluster.url}/sessions/{session.id}/reallocate", json=asked, timeout=30)
         assert answer.status_code == 200, answer.text
         detector = next(h["pid"] for h in _held(cluster, session) if h["handler_id"] == DETECT)
-        with slowed([p for p in handlers(cluster.edge, session) if p.pid == detector]):
+        with slowed([p for p in handlers(cluster.edge, session) if p.pid == detector], 0.5):
             wait_for(lambda: session.look()["variant"] != "haar", "another variant", session.look, patience_s=60)
         seen = len(statuses)
         wait_for(lambda: len(statuses) > seen + 20, "frames of the other variant", session.look)
