@@ -59,7 +59,8 @@ class Ahead:
         if not self.ahead:
             return bytes(super().recv(size, flags))  # type: ignore[misc]
         data = bytes(self.ahead[:size])
-        del self.ahead[:size]
+        if not flags & socket.MSG_PEEK:
+            del self.ahead[:size]
         return data
 
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
@@ -67,7 +68,7 @@ class Ahead:
         size = nbytes or len(buffer)
         if not self.ahead:
             return int(super().recv_into(buffer, size, flags))  # type: ignore[misc]
-        data = self.recv(size)
+        data = self.recv(size, flags)
         memoryview(buffer)[: len(data)] = data
         return len(data)
 
