@@ -1,7 +1,9 @@
 """The whole system with TLS and roles: it works, and whoever does not belong is refused, unnoticed by the others."""
 
 import contextlib
+import os
 import re
+import signal
 import socket
 import sqlite3
 import ssl
@@ -9,10 +11,11 @@ import threading
 import time
 import warnings
 from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 import psutil
@@ -500,6 +503,31 @@ def test_streams_end_with_their_token(system: Secured, camera: FaceClient) -> No
     last = camera.post(PHOTO).sequence
     assert any(f'"sequence":{last},'.encode() in line for line in going_on)
     system.hang_up("server", "collector")
+
+
+def test_who_waits_for_a_result_waits_no_longer_than_the_token_lasts(system: Secured, camera: FaceClient) -> None:
+    """The frame is with a handler that stands still."""
+    assert camera.session is not None
+    held = system.call("GET", f"{system.daemons['server'].url}/sessions/{session_id(camera)}", "coordinator").json()
+    door = {"Authorization": f"Bearer {system.tokens['door']}"}
+    frame = door | {"Content-Type": "image/jpeg", "Prefer": "respond-async"}
+    os.kill(held["handlers"][0]["pid"], signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(1) as pool, requests.Session() as http:
+            http.verify, http.trust_env = system.ca, False
+            taken = http.post(camera.session.session_url, PHOTO.read_bytes(), headers=frame, timeout=20)
+            assert taken.status_code == 202, taken.text
+            where = urljoin(camera.session.session_url, taken.headers["Location"])
+            waiting = pool.submit(http.get, where, headers=door | {"Prefer": "wait=60"}, timeout=70)
+            time.sleep(0.5)
+            assert not waiting.done()
+            system.renew("door")
+            system.write()
+            system.hang_up("edge")
+            assert waiting.result(8).status_code == 401
+    finally:
+        os.kill(held["handlers"][0]["pid"], signal.SIGCONT)
+    system.hang_up("coordinator", "server", "collector")
 
 
 def stream(system: Secured, url: str, headers: dict[str, str]) -> Iterator[bytes]:
