@@ -31,6 +31,7 @@ PREPARE_TIMEOUT_S = 300.0  # a child that is not ready by then is stuck in its p
 LOOK_PERIOD_S = 1.0  # how often a child's progress is looked at
 MEMORY_PERIOD_S = 0.25  # how often a look is taken at the memory of one that has a limit
 KILL_WAIT_S = 5.0
+LONGEST_REASON = 1000  # characters that a handler may say: they go into heartbeats, which have a limit, and histories
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class Child:
             if self._state is ChildState.STARTING:
                 self._became_ready()
         elif isinstance(message, control.Failed):
-            self._why, self._hopeless = message.reason, message.for_good
+            self._why, self._hopeless = message.reason[:LONGEST_REASON], message.for_good
             self.bad_params = message.bad_params
         else:
             self._hooks.message(message)

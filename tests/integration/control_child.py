@@ -52,6 +52,11 @@ def hopeless(pipe: Connection, progress: str) -> None:
     control.send(pipe, control.Failed(reason="no model", for_good=True))
 
 
+def wordy(pipe: Connection, progress: str) -> None:
+    """Give a reason that is longer than a heartbeat may be."""
+    control.send(pipe, control.Failed(reason="because " * (1 << 20), for_good=True))
+
+
 def babbling(pipe: Connection, progress: str) -> None:
     """Send what is no message."""
     pipe.send_bytes(b"\xc1 not MessagePack")

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from node.processes import control
-from node.processes.children import Child, Hooks, Job
+from node.processes.children import LONGEST_REASON, Child, Hooks, Job
 from node.processes.launcher import Launcher
 from node.processes.supervision import ChildState
 from tests.integration import control_child
@@ -123,6 +123,13 @@ def test_a_child_that_lacks_something_for_good_is_not_restarted(watch: Callable[
     assert not watched.child.wait_ready(time.monotonic() + 1)
     assert watched.child.state is ChildState.FAILED
     assert watched.child.restarts == 0
+
+
+def test_a_child_is_not_heard_out_for_ever(watch: Callable[..., Watched]) -> None:
+    """What it says goes into heartbeats: those of a node that one handler makes too long are refused."""
+    watched = watch(control_child.wordy)
+    assert len(watched.gave_up.get(timeout=20)) == LONGEST_REASON
+    assert watched.child.died == watched.child.reason
 
 
 @pytest.mark.parametrize("target", [control_child.babbling, control_child.garbling])
