@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,6 @@ class Nodes:
         total: Floats = np.array([v.mem_total for v in views], float)
         used: Floats = np.array([v.mem_util for v in views], float) / 100
         self.mem_free: Floats = np.where(total > 0, total * (1 - used), np.inf)
-        self.gpu_mem_free = _known([v.gpu_mem_free for v in views], -1.0)  # -1: no GPU
-        self.gpu_mem_sum: Floats = np.array([sum(v.gpus) for v in views], float)
         zones = [v.zone for v in views]
         self.zones = sorted(set(zones))
         numbers = {zone: i for i, zone in enumerate(self.zones)}
@@ -48,6 +47,16 @@ class Nodes:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @cached_property
+    def gpu_mem_free(self) -> Floats:
+        """MiB of the GPU with the most; -1: no GPU."""
+        return _known([v.gpu_mem_free for v in self.views], -1.0)
+
+    @cached_property
+    def gpu_mem_sum(self) -> Floats:
+        """MiB of all GPUs."""
+        return np.array([sum(v.gpus) for v in self.views], float)
+
     def under(self, utilisation: Floats) -> "Nodes":
         """Return the same nodes with other loads (0-1 and above); their views stay as they are."""
         other = copy(self)
@@ -58,7 +67,7 @@ class Nodes:
         """Return for each node whether that type runs there."""
         if handler_type not in self._available:
             of_class: Bools = np.array([handler_type in types for types in self._classes], bool)
-            self._available[handler_type] = of_class[self._class] if len(self) else np.zeros(0, bool)
+            self._available[handler_type] = of_class.take(self._class)
         return self._available[handler_type]
 
     def labelled(self, labels: frozenset[str]) -> Bools:

@@ -6,7 +6,8 @@ import msgspec
 
 from coordinator.allocation import feasibility
 from coordinator.allocation.base import Decision, Explanation, NodeView, Placement, Request, Snapshot, Unplaceable
-from coordinator.allocation.cost import Outcome, evaluator
+from coordinator.allocation.cost import evaluator
+from coordinator.allocation.outcome import Outcome
 from coordinator.allocation.predict import BELIEVED
 
 SHOWN = 20  # other nodes per handler, the next best ones first

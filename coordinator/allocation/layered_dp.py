@@ -38,6 +38,13 @@ class Beginning:
     paths: Paths
     bound: float
     limit: float = inf
+    parted: tuple[float, Paths, float] | None = None
+
+    def part(self, limit: float) -> tuple[Paths, float]:
+        """Return the part of the paths by which *limit* can be had, and what nothing beyond it undercuts; kept."""
+        if self.parted is None or self.parted[0] != limit:
+            self.parted = (limit, *self.paths.part(limit, FEW))
+        return self.parted[1:]
 
 
 class LayeredDp:
@@ -89,8 +96,11 @@ def begin(search: Search) -> Beginning:
 def _closer(begun: Beginning, below: float) -> float:
     """Return a lower bound, at most just above *below*: what is left when only nodes are used that can undercut it."""
     begun.limit = below
-    part, beyond = begun.paths.part(below, FEW)
-    return max(begun.bound, min(part.best()[1], beyond, nextafter(below, inf)))
+    part, beyond = begun.part(below)
+    if beyond <= below:
+        return begun.bound
+    least = part.floor()  # mostly enough, and sooner known than what best() adds: the way back
+    return max(begun.bound, min(part.best()[1] if least <= below else least, beyond, nextafter(below, inf)))
 
 
 def solve(search: Search) -> Chosen:
@@ -101,14 +111,14 @@ def solve(search: Search) -> Chosen:
 def solved(begun: Beginning) -> Chosen:
     """Return the best placement found, from the shortest path on."""
     paths, bound = begun.paths, begun.bound
-    search, part, tried = paths.search, paths, list[tuple[Rank, Chosen]]()
+    search, tried = paths.search, list[tuple[Rank, Chosen]]()
     for nodes in _first_looks(paths):
         tried.append((search.rank(nodes), nodes))
         if _proven(search, tried[-1][0], bound):
             return nodes
     part, beyond = paths, inf
     if _by_latency(search) and not search.request.replicas:
-        part, beyond = paths.part(min(begun.limit, *(inf if any(rank[:2]) else rank[2] for rank, _ in tried)), FEW)
+        part, beyond = begun.part(min(begun.limit, *(inf if any(rank[:2]) else rank[2] for rank, _ in tried)))
     elif search.request.rate is not None:
         part = Paths(search, paths.chosen, paths, crowded=True)
     nodes, bound = _fitting(part)
@@ -140,8 +150,11 @@ def _mended(paths: Paths, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Cho
 
 def _crowding(search: Search, nodes: Chosen) -> float:
     """Return the ms by which the path's handlers wait longer because of each other."""
-    own = {h: sum(search.costs.own(h, nodes)) for h in search.path}
-    return sum(ms - float(np.mean([search.times(h)[n] for n in nodes[h]])) for h, ms in own.items())
+    load, longer = search.costs.load(nodes), 0.0
+    for handler in search.path:
+        alone = [float(search.times(handler)[n]) for n in nodes[handler]]
+        longer += sum(search.costs.own(handler, nodes, load)) - sum(alone) / len(alone)
+    return longer
 
 
 def _many(search: Search) -> bool:
@@ -238,10 +251,11 @@ def _pools(paths: Paths, nodes: Chosen) -> Pools:
     pools = {}
     for handler in search.order:
         near = paths.near(handler, nodes)
-        best = [int(paths.chosen[at]) for at in np.argsort(near, kind="stable")[:POOL]]
-        here = min(near[paths.at[n]] for n in nodes[handler])
-        tried = [n for n in dict.fromkeys([*best, *sorted(used)]) if search.feasible[handler][n]]
-        pools[handler] = {n: float(near[paths.at[n]] - here) for n in tried}
+        best = paths.chosen[np.argsort(near, kind="stable")[:POOL]].tolist()
+        ms, feasible = near.tolist(), search.feasible[handler]
+        here = min(ms[paths.at[n]] for n in nodes[handler])
+        tried = [n for n in dict.fromkeys([*best, *sorted(used)]) if feasible[n]]
+        pools[handler] = {n: ms[paths.at[n]] - here for n in tried}
     return pools
 
 

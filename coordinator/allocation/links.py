@@ -3,6 +3,7 @@
 transfer = latency + bytes / bandwidth (+ JPEG coding where the link asks for it); 0 on one node (shared memory).
 """
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -30,23 +31,32 @@ class Load(NamedTuple):
 INPUT = Load(JPEG_BYTES)  # what a client posts
 
 
+class Within(NamedTuple):
+    """What of the links lies within some chosen nodes. zone: of each node; sources, targets: positions of the measured
+    pairs; measured: their indices.
+    """
+
+    zone: Ints
+    sources: Ints
+    targets: Ints
+    measured: Ints
+
+
 class LinkCosts:
     """Latency (ms) and ms per byte between nodes. The matrices by zone hold where a pair was not measured."""
 
     def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
-        self._nodes = nodes
-        links = _between(nodes, snapshot)
-        self._ends: Ints = np.array(list(links), np.intp).reshape(-1, 2).T  # sources, targets
-        latency = [link.latency_ms for link in links.values()]
-        self._costs: Floats = np.array([latency, [_ms_per_byte(link) for link in links.values()]], float)
-        self._measured = dict(zip(links, self._costs.T.tolist(), strict=True))  # (source, target) -> ms, ms per byte
-        self._matrices: tuple[bytes, Floats, Floats] | None = None
+        self._zone = nodes.zone
+        self._pairs = _between(nodes, snapshot)  # those measured, later those that were asked for, too
+        self._ends: Ints = np.array(list(self._pairs), np.intp).reshape(-1, 2).T  # sources, targets
+        self._ms, self._per_byte = np.array(list(self._pairs.values()), float).reshape(-1, 2).T
+        self._within: tuple[bytes, Within] | None = None
         self._sends: dict[Load, tuple[Floats, Floats]] = {}
         count = len(nodes.zones)
         same = np.eye(count, dtype=bool)
         self.zone_ms: Floats = np.where(same, SAME_ZONE.latency_ms, OTHER_ZONE.latency_ms)
         self.zone_per_byte: Floats = np.where(same, _ms_per_byte(SAME_ZONE), _ms_per_byte(OTHER_ZONE))
-        self._learn_zones()
+        self._learn_zones(count)
 
     @cached_property
     def linked(self) -> Ints:
@@ -64,25 +74,24 @@ class LinkCosts:
         """Return the ms that a byte fills the way from node to node (indices)."""
         return 0.0 if source == target else self._pair(source, target)[1]
 
+    def occupied(self, sources: Sequence[int], targets: Sequence[int], load: Load) -> float:
+        """Return for how many ms a frame that goes from one of *sources* to one of *targets* fills the slowest way."""
+        share = load.bytes / (len(sources) * len(targets))
+        return max((share * self.per_byte(a, b) for a in sources for b in targets), default=0.0)
+
     def _pair(self, source: int, target: int) -> tuple[float, float]:
-        measured = self._measured.get((source, target))
-        if measured:
-            return measured[0], measured[1]
-        a, b = self._nodes.zone[source], self._nodes.zone[target]
-        return float(self.zone_ms[a, b]), float(self.zone_per_byte[a, b])
+        pair = self._pairs.get((source, target))
+        if pair is None:
+            zones = self._zone[source], self._zone[target]
+            pair = float(self.zone_ms[zones]), float(self.zone_per_byte[zones])
+            self._pairs[source, target] = pair
+        return pair
 
     def matrices(self, chosen: Ints) -> tuple[Floats, Floats]:
         """Return latency and ms per byte between the *chosen* nodes (indices), sources in rows; 0 on the diagonal."""
-        zone = np.ix_(*2 * (self._nodes.zone[chosen],))
-        ms, per_byte = self.zone_ms[zone], self.zone_per_byte[zone]
-        place = np.full(len(self._nodes), -1)
-        place[chosen] = np.arange(len(chosen))
-        sources, targets = place[self._ends]
-        both = (sources >= 0) & (targets >= 0)
-        at = sources[both], targets[both]
-        ms[at], per_byte[at] = self._costs[:, both]
-        np.fill_diagonal(ms, 0.0)
-        np.fill_diagonal(per_byte, 0.0)
+        within = self._of(chosen)
+        both = (self.zone_ms, self._ms), (self.zone_per_byte, self._per_byte)
+        ms, per_byte = (_spread(by_zone, measured, within, 0.0) for by_zone, measured in both)
         return ms, per_byte
 
     def send(self, chosen: Ints, load: Load) -> tuple[Floats, Floats]:
@@ -90,33 +99,52 @@ class LinkCosts:
         from a node to itself. Both are kept for the last ones chosen, which variants of one service mostly share.
         """
         key = chosen.tobytes()
-        if self._matrices is None or self._matrices[0] != key:
-            self._matrices, self._sends = (key, *self.matrices(chosen)), {}
+        if self._within is None or self._within[0] != key:
+            self._within, self._sends = (key, self._of(chosen)), {}
         if load not in self._sends:
-            _, ms, per_byte = self._matrices
-            sends = ms + (load.bytes * per_byte + load.extra_ms)
-            np.fill_diagonal(sends, 0.0)
-            leaves = sends.T.copy(order="C")
-            np.fill_diagonal(leaves, FAR)
-            self._sends[load] = sends, leaves
+            by_zone = self.zone_ms + (load.bytes * self.zone_per_byte + load.extra_ms)
+            measured = self._ms + (load.bytes * self._per_byte + load.extra_ms)
+            there, zone = self._within[1], by_zone.T
+            back = there._replace(sources=there.targets, targets=there.sources)
+            self._sends[load] = _spread(by_zone, measured, there, 0.0), _spread(zone, measured, back, FAR)
         return self._sends[load]
 
-    def _learn_zones(self) -> None:
+    def _of(self, chosen: Ints) -> Within:
+        place = np.full(len(self._zone), -1)
+        place[chosen] = np.arange(len(chosen))
+        sources, targets = place[self._ends]
+        measured = np.flatnonzero((sources >= 0) & (targets >= 0))
+        return Within(self._zone[chosen], sources[measured], targets[measured], measured)
+
+    def _learn_zones(self, count: int) -> None:
         """Take for each pair of zones the median of what was measured between their nodes."""
-        sources, targets = self._nodes.zone[self._ends]
-        pairs: Ints = sources * len(self._nodes.zones) + targets
-        keys, begins, counts = np.unique(np.sort(pairs), return_index=True, return_counts=True)
+        sources, targets = self._zone[self._ends]
+        pairs: Ints = sources * count + targets
+        counts = np.bincount(pairs)
+        keys = np.flatnonzero(counts)
+        counts = counts[keys]
+        begins = np.cumsum(counts) - counts
         low, high = begins + (counts - 1) // 2, begins + counts // 2
-        for matrix, values in zip((self.zone_ms, self.zone_per_byte), self._costs, strict=True):
+        for matrix, values in (self.zone_ms, self._ms), (self.zone_per_byte, self._per_byte):
             values = values[np.lexsort((values, pairs))]
             matrix.flat[keys] = (values[low] + values[high]) / 2
 
 
-def _between(nodes: Nodes, snapshot: Snapshot) -> dict[tuple[int, int], LinkView]:
-    """Return what was measured between two known nodes (indices)."""
-    at = nodes.index.get
-    found = {(at(a, -1), at(b, -1)): link for (a, b), link in snapshot.links.items() if a != b}
-    return {ends: link for ends, link in found.items() if min(ends) >= 0}
+def _spread(by_zone: Floats, measured: Floats, within: Within, alone: float) -> Floats:
+    """Return what holds between nodes: by their zones, where it was measured that, and *alone* from one to itself."""
+    matrix = by_zone.take(within.zone, 0).take(within.zone, 1)
+    matrix[within.sources, within.targets] = measured[within.measured]
+    matrix.flat[:: len(matrix) + 1] = alone
+    return matrix
+
+
+def _between(nodes: Nodes, snapshot: Snapshot) -> dict[tuple[int, int], tuple[float, float]]:
+    """Return what was measured between two known nodes: (source, target), indices -> ms, ms per byte."""
+    at, found = nodes.index, dict[tuple[int, int], tuple[float, float]]()
+    for (source, target), link in snapshot.links.items():
+        if source != target and source in at and target in at:
+            found[at[source], at[target]] = float(link.latency_ms), _ms_per_byte(link)
+    return found
 
 
 def load_of(variant: Variant, link: Link, snapshot: Snapshot) -> Load:

@@ -1,7 +1,7 @@
 """What the caller wants, as an order of predictions: bounds first, then what to maximise, then what to minimise."""
 
 from coordinator.allocation.base import Predicted
-from coordinator.allocation.cost import Outcome
+from coordinator.allocation.outcome import Outcome
 from wire.messages import Maximize, Minimize, Objective
 
 Rank = tuple[float, ...]  # smaller is better

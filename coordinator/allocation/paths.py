@@ -20,6 +20,7 @@ from coordinator.allocation.search import Chosen, Search
 ToGo = Mapping[int, Floats]  # handler -> ms by run and node; (runs, nodes), or (entries, runs, nodes)
 Times = Mapping[int, Floats]  # handler -> ms on each of the chosen nodes
 ENTRIES = 24  # entry nodes tried where the way back matters; the bound ends it earlier nearly always
+FIRST = 3  # of them that are tried at once in the beginning: mostly one of these is the best
 NEAR = 12  # nodes kept for a handler on demand, the fastest
 BLOCK = 40_000  # elements: so large may a matrix over entries and nodes be
 
@@ -32,28 +33,42 @@ class Paths:
 
     def __init__(self, search: Search, chosen: Ints, of: "Paths | None" = None, *, crowded: bool = False) -> None:
         self.search, self.chosen, self._of = search, chosen, of
-        self._part = () if of is None else np.ix_(*2 * (np.searchsorted(of.chosen, chosen),))
+        self._ways: dict[tuple[int, int], tuple[Floats, Floats]] = {}
         self._sends: dict[Load, tuple[Floats, Floats]] = {}
+        self._kept: ToGo | None = None
         self.at = dict(zip(chosen.tolist(), range(len(chosen)), strict=True))
-        weights = search.weights[:, chosen]
-        self.times = dict(zip((*search.path, *search.demand), weights, strict=True))
         shape = search.costs.shape
         self._runs, self.feeds, self.fed_by = shape.runs, shape.feeds, shape.fed_by
         self.loads = search.costs.loads
-        self._needs = [resource.of(search.path, chosen) for resource in search.resources]
-        self._free = [resource.free[chosen] for resource in search.resources]
-        self._kept: ToGo | None = None
-        self._parted: tuple[tuple[float, int], tuple[Paths, float]] | None = None
-        self._more = self._full()
+        self._none: Floats = np.zeros(len(chosen))
+        self._weights = search.weights.take(chosen, 1)
+        self.times = dict(zip((*search.path, *search.demand), self._weights, strict=True))
+        self._free = [resource.free.take(chosen) for resource in search.resources]
+        if of is None:
+            self._part: Ints = chosen
+            self._needs = [resource.of(search.path, chosen) for resource in search.resources]
+            self._full = self._without_room()
+        else:
+            self._part = np.searchsorted(of.chosen, chosen)
+            self._needs = [need.take(self._part, 1) if need.shape[1] > 1 else need for need in of._needs]
+            self._full = of._full.take(self._part, 1)
+        self._more = self._full
         if crowded and search.request.rate is not None:
-            self._more += self._runs.crowding(search.cores(chosen))
+            self._more = self._full + self._runs.crowding(search.cores(chosen))
 
-    def _full(self) -> Floats:
+    def _without_room(self) -> Floats:
         """Return (rows, nodes): FAR where the run with the row's handler wants more than there is."""
         full = np.zeros((len(self._runs.handler), len(self.chosen)), bool)
         for need, free in zip(self._needs, self._free, strict=True):
             full |= self._runs.members @ need > free
-        return np.where(full, FAR, 0.0)
+        return FAR * full
+
+    def _way(self, source: int, target: int) -> tuple[Floats, Floats]:
+        """Return what _both() does, of the link between two handlers."""
+        found = self._ways.get((source, target))
+        if found is None:
+            found = self._ways[source, target] = self._both(self.loads[source, target])
+        return found
 
     def send(self, load: Load) -> Floats:
         """Return ms between the chosen nodes, sources in rows; 0 from a node to itself."""
@@ -66,7 +81,8 @@ class Paths:
                 self._sends[load] = self.search.costs.model.links.send(self.chosen, load)
             else:
                 send, leave = self._of._both(load)
-                self._sends[load] = send[self._part], leave[self._part]
+                part = self._part
+                self._sends[load] = send.take(part, 0).take(part, 1), leave.take(part, 0).take(part, 1)
         return self._sends[load]
 
     def floor(self) -> float:
@@ -77,21 +93,24 @@ class Paths:
         """Return the placement that the lower bound is of, as far as walking forward finds it."""
         onward = self._onward()
         begin = self._begin(int(self._bounds(onward).argmin()))
-        return self._walk(onward, begin, self._own(self.times), free=self._free)
+        return self._walk(onward, begin, self._each, free=self._free)
 
     def best(self, times: Times | None = None) -> tuple[Chosen, float]:
         """Return the placement with the least latency and a lower bound of it.
 
         times: other than self.times, where some places are barred.
         """
-        return self._best if times is None else self._shortest(times, self.to_go(self._own(times), self._home()))
+        if times is None:
+            return self._best
+        own = self._own(times)
+        return self._shortest(own, self.to_go(own, self._home()))
 
     @cached_property
     def _best(self) -> tuple[Chosen, float]:
-        return self._shortest(self.times, self._onward())
+        return self._shortest(self._each, self._onward())
 
-    def _shortest(self, times: Times, onward: ToGo) -> tuple[Chosen, float]:
-        own, bounds = self._own(times), self._bounds(onward)
+    def _shortest(self, own: ToGo, onward: ToGo) -> tuple[Chosen, float]:
+        bounds = self._bounds(onward)
         order: list[int] = np.argsort(bounds, kind="stable")[: ENTRIES + 1].tolist()
         nodes = self._walk(onward, self._begin(order[0]), own)
         if self.search.fixed_entry is not None or self._returned(nodes):
@@ -105,26 +124,32 @@ class Paths:
 
     def _returning(self, own: ToGo, bounds: Floats, order: Sequence[int]) -> tuple[Chosen, float]:
         """Return what best() does, of the entry nodes in *order*: *bounds* are without the way back."""
-        first, size = self.search.costs.entry, max(1, BLOCK // len(self.chosen) ** 2)
-        nodes: Chosen = {}
-        least, begin = FAR * len(order), 0
-        while begin < len(order[:ENTRIES]) and bounds[order[begin]] < least:
-            block = order[:ENTRIES][begin : begin + size]
+        first, size = self.search.costs.entry, FIRST
+        best: tuple[ToGo, int] | None = None
+        least, left = FAR * len(order), order[:ENTRIES]
+        while left:
+            block = left[:size]
             to_go = self.to_go(own, self._back(block))
             whole = to_go[first][range(len(block)), 0, block]
             at = int(whole.argmin())
             if whole[at] < least:
-                least = float(whole[at])
-                nodes = self._walk({h: f[at] for h, f in to_go.items()}, self._begin(block[at]), own)
-            begin += size
+                least, best = float(whole[at]), ({h: f[at] for h, f in to_go.items()}, block[at])
+            left = [entry for entry in left[size:] if bounds[entry] < least]
+            size = max(1, BLOCK // len(self.chosen) ** 2)
         untried = float(bounds[order[-1]]) if len(order) > ENTRIES else FAR
+        nodes = {} if best is None else self._walk(best[0], self._begin(best[1]), own)
         return nodes, min(least, untried)
 
     def _own(self, times: Times) -> ToGo:
         """Return for each handler of the path what it takes, by run and node."""
-        runs = self._runs
-        own = np.array([times[h] for h in self.search.path])[runs.handler] + self._more
+        runs, path = self._runs, self.search.path
+        own = np.array([times[h] for h in path]).take(runs.handler, 0) + self._more
         return {h: own[rows] for h, rows in runs.rows.items()}
+
+    @cached_property
+    def _each(self) -> ToGo:
+        """_own() of the times as they are."""
+        return self._own(self.times)
 
     def _home(self) -> dict[int, Floats]:
         """Return the way back to the entry node where that is fixed."""
@@ -134,7 +159,7 @@ class Paths:
     def _onward(self) -> ToGo:
         """Return to_go of the times as they are; kept."""
         if self._kept is None:
-            self._kept = self.to_go(self._own(self.times), self._home())
+            self._kept = self.to_go(self._each, self._home())
         return self._kept
 
     def _bounds(self, onward: ToGo) -> Floats:
@@ -157,22 +182,23 @@ class Paths:
         own: what each takes itself; back: exit -> ms of the way to the entry node, or to each of several (entries, 1,
         nodes); scale: weight of transfers.
         """
-        to_go: dict[int, Floats] = {}
+        to_go, spans = dict[int, Floats](), self._runs.spans
         for handler in reversed(self.search.path):
             rest = scale * back[handler] if handler in back else None
             for target in self.feeds[handler]:
-                after, sends = to_go[target], self._leave(self.loads[handler, target], scale)
-                ways = (sends + after[..., 0, :, None]).min(axis=-2)[..., None, :]
-                ways = np.minimum(ways, after[..., self._runs.joined[handler, target], :])
+                after, sends = to_go[target], self._leave(handler, target, scale)
+                ways = np.minimum.reduce(sends + after[..., 0, :, None], axis=-2)[..., None, :]
+                ways = np.minimum(ways, after[..., spans[handler, target], :])
                 rest = ways if rest is None else np.maximum(rest, ways)
             to_go[handler] = own[handler] if rest is None else own[handler] + rest
         return to_go
 
-    def _leave(self, load: Load, scale: float) -> Floats:
+    def _leave(self, source: int, target: int, scale: float) -> Floats:
         """Return what sending to another node takes, targets in rows; FAR to the node itself."""
+        send, leave = self._way(source, target)
         if scale == 1:
-            return self._both(load)[1]
-        sends = scale * self._both(load)[0].T
+            return leave
+        sends = scale * send.T
         np.fill_diagonal(sends, FAR)
         return sends
 
@@ -182,12 +208,12 @@ class Paths:
         search, ahead, to_go = self.search, dict[int, Floats](), self._onward()
         least = np.full(len(self.chosen), np.inf)
         for handler in search.path:
-            arrive: Floats = np.zeros(len(self.chosen))
+            arrive = self._none
             if handler == search.costs.entry and search.fixed_entry is not None:
                 arrive = self._arrive(self.at[search.fixed_entry])
             for source in self.fed_by[handler]:
-                sends = self.send(self.loads[source, handler])
-                arrive = np.maximum(arrive, (ahead[source][:, None] + sends).min(axis=0))
+                sends = self._way(source, handler)[0]
+                arrive = np.maximum(arrive, np.minimum.reduce(ahead[source][:, None] + sends, axis=0))
             least = np.minimum(least, arrive + to_go[handler][0])
             ahead[handler] = arrive + self.times[handler]
         return least
@@ -196,20 +222,18 @@ class Paths:
         """Return the paths over nodes by which a latency up to *limit* can be had, *few* and those that cannot be
         missed at most; and what no placement over other nodes undercuts. Its runs crowd each other.
         """
-        if self._parted is None or self._parted[0] != (limit, few):
-            self._parted = (limit, few), self._part_of(limit, few)
-        return self._parted[1]
-
-    def _part_of(self, limit: float, few: int) -> tuple["Paths", float]:
         search = self.search
         order = np.argsort(self.least, kind="stable")
         beyond = float(self.least[order[few]]) if len(order) > few else np.inf
-        kept = order[:few][self.least[order[:few]] <= limit]
-        fastest = [times.argmin() for times in self.times.values()]
-        home = [] if search.fixed_entry is None else [self.at[search.fixed_entry]]
-        near = [n for h in search.demand for n in np.argsort(self.times[h], kind="stable")[:NEAR]]
-        kept = np.unique(np.concatenate([kept, np.array([*fastest, *home, *near], np.intp)]))
-        return Paths(search, self.chosen[kept], self, crowded=True), beyond if beyond <= limit else np.inf
+        kept = np.zeros(len(self.chosen), bool)
+        kept[order[:few]] = self.least[order[:few]] <= limit
+        kept[self._weights.argmin(axis=1)] = True
+        if search.fixed_entry is not None:
+            kept[self.at[search.fixed_entry]] = True
+        for handler in search.demand:
+            kept[np.argsort(self.times[handler], kind="stable")[:NEAR]] = True
+        part = Paths(search, self.chosen[kept], self, crowded=True)
+        return part, beyond if beyond <= limit else np.inf
 
     def weighed(self, times: Times, scale: float) -> Chosen:
         """Return the placement with the least sum of *times* (any weights) and *scale* x transfers along its paths."""
@@ -236,19 +260,24 @@ class Paths:
         at, done, run = dict[int, int](), dict[int, float](), dict[int, int]()
         free = [np.array(f) for f in free]
         for column, handler in enumerate(search.path):
-            arrive: Floats = begin if handler == search.costs.entry else np.zeros(len(self.chosen))
-            rows = dict[int, int]()  # node -> the run that the handler would join there
+            ahead, rows = to_go[handler], dict[int, int]()  # rows: node -> the run that the handler would join there
+            arrive = begin if handler == search.costs.entry else None
             for source in self.fed_by[handler]:
-                arrive = np.maximum(arrive, done[source] + scale * self.send(self.loads[source, handler])[at[source]])
-                rows[at[source]] = int(runs.joined[source, handler][run[source]])
-            whole = arrive + to_go[handler][0]
+                place = at[source]
+                sends = self._way(source, handler)[0][place]
+                ready = done[source] + (sends if scale == 1 else scale * sends)
+                arrive = ready if arrive is None else np.maximum(arrive, ready)
+                rows[place] = runs.joined[source, handler][run[source]]
+            if arrive is None:
+                arrive = self._none
+            whole = arrive + ahead[0]
             for node, row in rows.items():
-                whole[node] = arrive[node] + to_go[handler][row, node]
+                whole[node] = arrive[node] + ahead[row, node]
             for need, left in zip(self._needs, free, strict=False):
                 whole = whole + FAR * (left < need[column])
-            best = at[handler] = int(np.where(own[handler][0] < FAR, whole, np.inf).argmin())
-            run[handler] = rows.get(best, 0)
-            done[handler] = float(arrive[best] + own[handler][run[handler], best])
+            best = at[handler] = _least(whole, own[handler][0])
+            row = run[handler] = rows.get(best, 0)
+            done[handler] = float(arrive[best] + own[handler][row, best])
             for need, left in zip(self._needs, free, strict=False):
                 left[best] -= need[column, best if need.shape[1] > 1 else 0]
         return {h: (int(self.chosen[n]),) for h, n in at.items()}
@@ -263,3 +292,9 @@ class Paths:
 
     def _arrive(self, entry: int) -> Floats:
         return self.send(INPUT)[entry] if self.search.costs.input else np.zeros(len(self.chosen))
+
+
+def _least(whole: Floats, own: Floats) -> int:
+    """Return where *whole* is least, of the places that *own* allows; *whole* is nowhere less than *own*."""
+    best = int(whole.argmin())
+    return best if whole[best] < FAR else int(np.where(own < FAR, whole, np.inf).argmin())

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import msgspec
 
 from coordinator.allocation.base import Placement, Predicted, Request, Snapshot, Variant, work
-from coordinator.allocation.cost import Outcome, always_run, evaluator, model
+from coordinator.allocation.cost import always_run, evaluator, model
+from coordinator.allocation.outcome import Outcome
 from coordinator.allocation.tail import Tail
 from wire.messages import HandlerSpec
 

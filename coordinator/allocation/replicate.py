@@ -82,7 +82,7 @@ def _more(paths: Paths, nodes: Chosen, handlers: Sequence[int]) -> Iterator[Chos
 
 
 def _may(search: Search, nodes: Chosen, handler: int) -> bool:
-    view = search.snapshot.types.get(search.variant.topology.handlers[handler].handler_type)
+    view = search.types.get(search.variant.topology.handlers[handler].handler_type)
     asked = handler in search.request.replicas or handler in search.request.pins
     joins = len(search.costs.into[handler]) > 1  # its inputs meet by the sequence, whoever is busy
     return not (asked or joins or (view is not None and view.stateful)) and len(nodes[handler]) < REPLICAS
@@ -92,7 +92,7 @@ def _line_share(search: Search, nodes: Chosen, handler: int) -> float:
     """Return which part of the busiest line to or from *handler* its session fills, 0-1."""
     costs = search.costs
     links = [(s, t, load) for t in costs.always for s, load in costs.into[t] if handler in (s, t)]
-    busy_ms = max((costs.occupied(nodes[s], nodes[t], load) for s, t, load in links), default=0.0)
+    busy_ms = max((costs.model.links.occupied(nodes[s], nodes[t], load) for s, t, load in links), default=0.0)
     return busy_ms * (costs.rate or 0.0) / 1000
 
 

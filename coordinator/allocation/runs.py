@@ -18,24 +18,27 @@ MOST = 16  # runs before a handler; where there would be more, only its inputs' 
 
 
 class Cores(NamedTuple):
-    """What the crowding of cores follows from. ms, share: (handlers, nodes), of the path; share: cores kept busy."""
+    """What the crowding of cores follows from. ms, share: (handlers, nodes), of the path; share: cores kept busy;
+    stretch: by how much longer work takes with what is there already.
+    """
 
     ms: Floats
     share: Floats
     utilisation: Floats
     cpus: Floats
+    stretch: Floats
 
 
 class Runs:
     """Of one graph. A row for each handler and each run before it; those of a handler are neighbours.
 
     rows: handler -> its rows, the empty run first. joined: (source, target) -> for each run before the source, which
-    of the target's runs that is with the source at its end.
+    of the target's runs that is with the source at its end; spans: the same, one after the other, or one for all.
     """
 
     def __init__(self, path: Sequence[int], fed_by: Mapping[int, Sequence[int]]) -> None:
         self.rows: dict[int, slice] = {}
-        self.joined: dict[tuple[int, int], Ints] = {}
+        self.joined: dict[tuple[int, int], list[int]] = {}
         before: dict[int, list[Run]] = {}
         number: dict[Run, int] = {(): -1}  # of the row in which the run's last handler comes to the rest of it
         for handler in path:
@@ -43,6 +46,7 @@ class Runs:
             first = len(number) - 1
             number.update({(*run, handler): first + i for i, run in enumerate(before[handler])})
             self.rows[handler] = slice(first, first + len(before[handler]))
+        self.spans = {ends: slice(rows[0], rows[-1] + 1) for ends, rows in self.joined.items()}
         column = {h: i for i, h in enumerate(path)}
         runs = list(number)[1:]
         self.handler: Ints = np.array([column[run[-1]] for run in runs], np.intp)  # row -> position in the path
@@ -57,8 +61,7 @@ class Runs:
             longer = [(*run, source) for run in before[source]]
             if len(found) + len(longer) > MOST:
                 longer = [(source,)] * len(longer)
-            rows = [found.setdefault(run, len(found)) for run in longer]
-            self.joined[source, handler] = np.array(rows, np.intp)
+            self.joined[source, handler] = [found.setdefault(run, len(found)) for run in longer]
         return list(found)
 
     def crowding(self, cores: Cores) -> Floats:
@@ -66,10 +69,10 @@ class Runs:
         them, and it for them.
         """
         rows, handlers = self._pairs
-        others = (self.members @ cores.share)[rows] - cores.share[handlers]
-        alone = core_stretch(cores.utilisation, cores.cpus)
-        more = core_stretch(cores.utilisation + np.maximum(others, 0.0) / cores.cpus, cores.cpus) - alone
-        waits = np.add.reduceat(cores.ms[handlers] * np.maximum(more, 0.0), self._begins, axis=0)
-        shorter = np.where((self._shorter >= 0)[:, None], waits[self._shorter], 0.0)
+        others = (self.members @ cores.share).take(rows, 0) - cores.share.take(handlers, 0)
+        busy = cores.utilisation + np.maximum(others, 0.0) / cores.cpus
+        more = np.maximum(core_stretch(busy, cores.cpus) - cores.stretch, 0.0)
+        waits = np.add.reduceat(cores.ms.take(handlers, 0) * more, self._begins, axis=0)
+        shorter = np.where((self._shorter >= 0)[:, None], waits.take(self._shorter, 0), 0.0)
         crowding: Floats = waits - shorter
         return crowding

@@ -9,9 +9,10 @@ import numpy as np
 from coordinator.allocation import feasibility
 from coordinator.allocation.arrays import Bools, Floats, Ints
 from coordinator.allocation.base import Decision, Explanation, Placement, Request, Snapshot, Unplaceable, Variant
-from coordinator.allocation.cost import Outcome, evaluator
+from coordinator.allocation.cost import evaluator
 from coordinator.allocation.links import FAR
 from coordinator.allocation.objective import Rank, rank
+from coordinator.allocation.outcome import Outcome
 from coordinator.allocation.predict import predicted
 from coordinator.allocation.queueing import queue_ms
 from coordinator.allocation.runs import Cores
@@ -28,15 +29,16 @@ class Resource(NamedTuple):
     def of(self, handlers: Sequence[int], chosen: Ints) -> Floats:
         """Return (handlers, chosen nodes) what they need; (handlers, 1) where that is the same on all nodes."""
         needs = [self.needs[h] for h in handlers]
-        width = len(chosen) if any(isinstance(need, np.ndarray) for need in needs) else 1
-        return np.array([need[chosen] if isinstance(need, np.ndarray) else np.full(width, need) for need in needs])
+        if any(isinstance(need, np.ndarray) for need in needs):
+            return np.array([np.broadcast_to(need, self.free.shape)[chosen] for need in needs], float)
+        return np.array(needs, float)[:, None]
 
 
 class Search:
     """One variant's possibilities. Raises Unplaceable, with a reason per node, when a handler has too few nodes."""
 
     def __init__(self, request: Request, variant: Variant, snapshot: Snapshot, current: Placement | None) -> None:
-        self.request, self.variant, self.snapshot, self.current = request, variant, snapshot, current
+        self.request, self.variant, self.types, self.current = request, variant, snapshot.types, current
         self.costs = evaluator(variant, request, snapshot)
         self.nodes = self.costs.model.nodes
         self.order = variant.topology.order
@@ -45,37 +47,50 @@ class Search:
         self.memory = {h: feasibility.memory_mib(handlers[h], snapshot) for h in self.order}
         gpu = {h: feasibility.gpu_mib(handlers[h], snapshot) for h in self.order}
         self.gpu = {h: mib for h, mib in gpu.items() if mib is not None}  # of those that use one
-        self.feasible = self._may()
-        for handler in self.order:
-            if int(self.feasible[handler].sum()) < request.count(handler):
+        self._rows = [self.order.index(h) for h in (*self.path, *self.demand)]  # the handlers of the path first
+        self._counts = [request.count(h) for h in self.order]
+        self._feasible = self._may()
+        self.feasible = dict(zip(self.order, self._feasible, strict=True))
+        for handler, wanted, found in zip(self.order, self._counts, self._feasible.sum(axis=1).tolist(), strict=True):
+            if found < wanted:
                 feasibility.fits(variant, request, snapshot, current, handler)
         self.fixed_entry = None if request.entry_node is None else self._fixed(request.entry_node)
         self.resources = self._resources()
-        self._times: dict[int, Floats] = {}
 
     def times(self, handler: int) -> Floats:
         """Return compute + wait in ms on each node, by itself."""
-        if handler not in self._times:
-            cost = self.costs.costs[handler]
-            times = cost.ms + cost.wait_ms
-            if self.request.rate is not None and handler in self.costs.always:
-                times = times + queue_ms(cost.ms, self.request.rate, self.request.count(handler))
-            self._times[handler] = times
-        return self._times[handler]
+        times: Floats = self._times[self.order.index(handler)]
+        return times
+
+    @cached_property
+    def _ms(self) -> Floats:
+        """(handlers, nodes) ms of compute, in order."""
+        return np.array([self.costs.costs[h].ms for h in self.order])
+
+    @cached_property
+    def _times(self) -> Floats:
+        """(handlers, nodes) ms of compute + wait, in order."""
+        times: Floats = self._ms + np.array([self.costs.costs[h].wait_ms for h in self.order])
+        if self.request.rate is not None:
+            counts = [count if h in self.costs.always else 0 for h, count in zip(self.order, self._counts, strict=True)]
+            for count in {*counts} - {0}:
+                rows = [row for row, its in enumerate(counts) if its == count]
+                times[rows] += queue_ms(self._ms[rows], self.request.rate, count)
+        return times
 
     @cached_property
     def weights(self) -> Floats:
         """(handlers, nodes) ms, FAR where a handler may not run; the handlers of the path first."""
-        order = [*self.path, *self.demand]
-        times, feasible = np.array([self.times(h) for h in order]), np.array([self.feasible[h] for h in order])
-        return np.where(feasible, times, FAR)
+        return np.where(self._feasible, self._times, FAR).take(self._rows, 0)
 
     def cores(self, chosen: Ints) -> Cores:
         """Return what the session takes of the chosen nodes' cores at its rate."""
-        ms = np.array([self.costs.costs[h].ms[chosen] for h in self.path])
-        replicas = np.array([[self.request.count(h)] for h in self.path])
+        rows = self._rows[: len(self.path)]
+        ms = self._ms.take(rows, 0).take(chosen, 1)
+        replicas = np.array([self._counts[row] for row in rows])[:, None]
         share = (self.request.rate or 0.0) * ms / 1000 / replicas
-        return Cores(ms, share, self.nodes.utilisation[chosen], self.nodes.cpus[chosen])
+        of_node = self.nodes.utilisation, self.nodes.cpus, self.costs.model.stretch
+        return Cores(ms, share, *(values.take(chosen) for values in of_node))
 
     def entry(self, nodes: Mapping[int, Sequence[int]]) -> int:
         """Return the node whose gateway takes the frames: the one asked for, the present one, or the first."""
@@ -105,9 +120,10 @@ class Search:
     def _short(self, nodes: Chosen) -> dict[int, float]:
         taken: dict[int, float] = {}
         for handler, places in nodes.items():
+            mib = self.memory[handler]
             for n in places:
                 if not self.stays(handler, n):
-                    taken[n] = taken.get(n, 0.0) + self.memory[handler]
+                    taken[n] = taken.get(n, 0.0) + mib
         free = self.nodes.mem_free
         short = {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
         for n in {n for handler in self.gpu for n in nodes.get(handler, ())}:
@@ -158,26 +174,27 @@ class Search:
 
     def _explanation(self, handler: int, nodes: Sequence[int], why: str) -> Explanation:
         spec = self.variant.topology.handlers[handler]
-        view = self.snapshot.types.get(spec.handler_type)
+        view = self.types.get(spec.handler_type)
         name = spec.handler_name or (view.name if view else "")
         ids = tuple(self.nodes.ids[n] for n in nodes)
         return Explanation(handler_id=handler, handler_type=spec.handler_type, name=name, nodes=ids, why=why)
 
-    def _may(self) -> dict[int, Bools]:
-        """Return for each handler and node what feasibility.reason says of it, at once."""
+    def _may(self) -> Bools:
+        """Return for each handler, in order, and node what feasibility.reason says of it, at once."""
         nodes, handlers = self.nodes, self.variant.topology.handlers
-        may = np.array([nodes.available(handlers[h].handler_type) for h in self.order]) & nodes.labelled(
-            self.request.labels
-        )
-        takes = nodes.takes & (nodes.mem_free >= np.array([[self.memory[h]] for h in self.order]))
+        may = np.array([nodes.available(handlers[h].handler_type) for h in self.order])
+        if self.request.labels:
+            may &= nodes.labelled(self.request.labels)
+        takes = nodes.takes & (nodes.mem_free >= np.array([self.memory[h] for h in self.order])[:, None])
         for row, handler in enumerate(self.order):
             if handler in self.gpu:
                 takes[row] &= nodes.gpu_mem_free >= self.gpu[handler]
-            takes[row, self._at(self._current(handler))] = True
-            pins = self.request.pins.get(handler, ())
+            if self.current:
+                takes[row, self._at(self._current(handler))] = True
+            pins = self.request.pins.get(handler)
             if pins:
                 may[row, np.delete(np.arange(len(nodes)), self._at(pins))] = False
-        return dict(zip(self.order, may & takes, strict=True))
+        return may & takes
 
     def _at(self, node_ids: Iterable[int]) -> list[int]:
         """Return the indices of those that are known."""
@@ -192,7 +209,7 @@ class Search:
         """Return what each handler wants; what runs somewhere already needs no more there."""
         needs: dict[int, Floats | float] = {h: wants.get(h, 0.0) for h in self.order}
         for handler in self.order:
-            kept = self._at(self._current(handler))
+            kept = self._at(self._current(handler)) if self.current else ()
             if kept:
                 needs[handler] = need = np.full(len(self.nodes), wants.get(handler, 0.0))
                 need[kept] = 0.0
@@ -200,7 +217,7 @@ class Search:
 
     def stays(self, handler: int, node: int) -> bool:
         """Return True when the handler runs on that node (index) already."""
-        return self.nodes.ids[node] in self._current(handler)
+        return self.current is not None and self.nodes.ids[node] in self._current(handler)
 
     def _current(self, handler: int) -> tuple[int, ...]:
         return self.current.nodes.get(handler, ()) if self.current else ()

@@ -6,12 +6,12 @@ expected(work, node) = profile(work) x factor(work) / speed(node)
 estimate = Z measured + (1 - Z) expected,  Z = frames / (frames + K)   (Buhlmann 1967, credibility)
 """
 
-from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 
 from coordinator.allocation.arrays import Floats, Ints, Nodes
-from coordinator.allocation.base import Measured, Snapshot, Work, params_of
+from coordinator.allocation.base import Snapshot, Work, params_of
 from coordinator.allocation.queueing import Value
 
 CREDIBLE_FRAMES = 20.0  # K: with so many frames measured and expected count the same
@@ -31,30 +31,34 @@ class ServiceTimes:
 
     def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
         self._nodes, self._types, self._usual = nodes, snapshot.types, snapshot.usual
-        self._by_work: dict[Work, list[tuple[int, Measured]]] = defaultdict(list)
-        for (what, node_id), time in snapshot.times.items():
-            if node_id in nodes.index and time.frames > 0:
-                self._by_work[what].append((nodes.index[node_id], time))
-        works = list(self._by_work)
-        rows = [(w, i, t.ms, t.frames) for w, what in enumerate(works) for i, t in self._by_work[what]]
-        table: Floats = np.array(rows, float).reshape(-1, 4)
-        work, node = table[:, :2].astype(np.intp).T
-        profile: Floats = np.array([self._profile(what) for what in works])[work]
-        residuals = np.log(np.maximum(table[:, 2], 1e-3) / profile)
-        factors, self.slowness = _learn(work, len(works), node, len(nodes), residuals, credibility(table[:, 3]))
+        at, times = nodes.index, snapshot.times
+        found = [(what, at[node], t) for (what, node), t in times.items() if node in at and t.frames > 0]
+        works = list(dict.fromkeys([what for what, _, _ in found]))
+        self._row = dict(zip(works, range(len(works)), strict=True))
+        rows: Ints = np.array([self._row[what] for what, _, _ in found], np.intp)
+        by_work = np.argsort(rows, kind="stable")
+        self._work = rows[by_work]
+        self._node: Ints = np.array([node for _, node, _ in found], np.intp)[by_work]
+        self._ms: Floats = np.array([t.ms for _, _, t in found], float)[by_work]
+        self._frames: Floats = np.array([t.frames for _, _, t in found], float)[by_work]
+        self._z = credibility(self._frames)
+        profile: Floats = np.array([self._profile(what) for what in works], float)[self._work]
+        residuals = np.log(np.maximum(self._ms, 1e-3) / profile)
+        factors, self.slowness = _learn(self._work, len(works), self._node, len(nodes), residuals, self._z)
         self._factor = dict(zip(works, factors.tolist(), strict=True))
 
-    def expected(self, what: Work) -> Floats:
-        """Return ms per frame on each node, measurements of just that pair left out."""
-        ms: Floats = self.slowness * (self._profile(what) * self._factor_of(what))
-        return ms
-
-    def estimate(self, what: Work) -> tuple[Floats, Floats]:
-        """Return ms per frame on each node, and the confidence Z (0-1) of each."""
-        ms, confidence = self.expected(what), np.zeros(len(self._nodes))
-        for i, time in self._by_work.get(what, ()):
-            z = credibility(time.frames)
-            ms[i], confidence[i] = z * time.ms + (1 - z) * ms[i], z
+    def estimates(self, works: Sequence[Work]) -> tuple[Floats, Floats]:
+        """Return ms per frame and the confidence Z (0-1), both (works, nodes). No work may be there twice."""
+        said = np.array([self._profile(what) * self._factor_of(what) for what in works], float)
+        ms = self.slowness * said[:, None]
+        confidence = np.zeros(ms.shape)
+        rows = np.full(len(self._row) + 1, -1)
+        rows[[self._row.get(what, -1) for what in works]] = np.arange(len(works))
+        rows = rows[self._work]
+        asked = np.flatnonzero(rows >= 0)
+        at, z = (rows[asked], self._node[asked]), self._z[asked]
+        ms[at] = z * self._ms[asked] + (1 - z) * ms[at]
+        confidence[at] = z
         return ms, confidence
 
     def ordinary(self, what: Work) -> Floats:
@@ -62,9 +66,10 @@ class ServiceTimes:
         it, each by its slowness, and the profile. Frames that follow each other are alike: a few seconds of a few
         sessions say little of what comes.
         """
-        found = self._by_work.get(what, ())
-        frames = ALIKE_FRAMES + sum(time.frames for _, time in found)
-        total = sum(time.frames * time.ms / float(self.slowness[i]) for i, time in found)
+        found = np.flatnonzero(self._work == self._row.get(what, -1))
+        counted = self._frames[found]
+        frames = ALIKE_FRAMES + sum(counted.tolist())
+        total = sum((counted * self._ms[found] / self.slowness[self._node[found]]).tolist())
         ms: Floats = self.slowness * ((total + ALIKE_FRAMES * self._said(what)) / frames)
         return ms
 
@@ -85,7 +90,9 @@ class ServiceTimes:
     def _said(self, what: Work) -> float:
         """Return ms of an ordinary node by the type's profile."""
         view = self._types.get(what[0])
-        return (view.given(params_of(what)).service_ms if view else None) or UNKNOWN_MS
+        if view is not None and view.variations:
+            view = view.given(params_of(what))
+        return (view.service_ms if view else None) or UNKNOWN_MS
 
 
 def _learn(work: Ints, works: int, node: Ints, nodes: int, residuals: Floats, weights: Floats) -> tuple[Floats, Floats]:

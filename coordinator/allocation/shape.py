@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 
+from coordinator.allocation.base import work
 from coordinator.allocation.runs import Runs
 from wire.graph import Topology
 from wire.messages import Link, ResultSpec
@@ -12,11 +13,13 @@ KEPT = 256  # graphs: more than a coordinator has services
 class Shape:
     """needed: the handlers, in order, that every frame passes; demand: the others.
 
-    fed_by: handler -> those that feed it. feeds: handler -> those needed that it feeds. into: its links.
+    fed_by: handler -> those that feed it. feeds: handler -> those needed that it feeds. into: its links. works: of each
+    handler, in order.
     """
 
     def __init__(self, topology: Topology) -> None:
         order = topology.order
+        self.works = [work(topology.handlers[h]) for h in order]
         self.needed = list(topology.always)
         self.always = frozenset(self.needed)
         self.exits: list[ResultSpec] = [e for e in topology.exits if not e.on_demand]

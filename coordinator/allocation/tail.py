@@ -12,7 +12,8 @@ import numpy as np
 
 from coordinator.allocation.arrays import Floats
 from coordinator.allocation.base import work
-from coordinator.allocation.cost import Assignment, Evaluator
+from coordinator.allocation.cost import Evaluator
+from coordinator.allocation.outcome import Assignment
 from coordinator.allocation.queueing import SERVICE_CV2, queue_ms
 
 LOADS: Floats = np.arange(0.25, 4.51, 0.25)  # f; above it little is left

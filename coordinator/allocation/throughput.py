@@ -50,7 +50,7 @@ def _bottlenecks(search: Search, nodes: Chosen) -> list[int]:
 
 
 def _may(search: Search, nodes: Chosen, handler: int) -> bool:
-    view = search.snapshot.types.get(search.variant.topology.handlers[handler].handler_type)
+    view = search.types.get(search.variant.topology.handlers[handler].handler_type)
     asked = handler in search.request.replicas or handler in search.request.pins
     return not asked and len(nodes[handler]) < REPLICAS and not (view is not None and view.stateful)
 
