@@ -247,15 +247,14 @@ def _pools(paths: Paths, nodes: Chosen) -> Pools:
     """Return for each handler the nodes worth trying, with the ms that its time and the way from and to its neighbours
     would grow: the nearest to its neighbours, and those used already.
     """
-    search, used = paths.search, {n for places in nodes.values() for n in places}
+    search, used = paths.search, sorted({n for places in nodes.values() for n in places})
+    near = paths.all_near(nodes)
+    order = paths.chosen.take(np.argsort(near, axis=1, kind="stable")[:, :POOL])
     pools = {}
-    for handler in search.order:
-        near = paths.near(handler, nodes)
-        best = paths.chosen[np.argsort(near, kind="stable")[:POOL]].tolist()
-        ms, feasible = near.tolist(), search.feasible[handler]
+    for handler, ms, best in zip(paths.handlers, near.tolist(), order.tolist(), strict=True):
         here = min(ms[paths.at[n]] for n in nodes[handler])
-        tried = [n for n in dict.fromkeys([*best, *sorted(used)]) if feasible[n]]
-        pools[handler] = {n: ms[paths.at[n]] - here for n in tried}
+        feasible = search.feasible[handler]
+        pools[handler] = {n: ms[paths.at[n]] - here for n in dict.fromkeys([*best, *used]) if feasible[n]}
     return pools
 
 

@@ -5,6 +5,7 @@ transfer = latency + bytes / bandwidth (+ JPEG coding where the link asks for it
 
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -48,8 +49,8 @@ class LinkCosts:
     def __init__(self, nodes: Nodes, snapshot: Snapshot) -> None:
         self._zone = nodes.zone
         self._pairs = _between(nodes, snapshot)  # those measured, later those that were asked for, too
-        self._ends: Ints = np.array(list(self._pairs), np.intp).reshape(-1, 2).T  # sources, targets
-        self._ms, self._per_byte = np.array(list(self._pairs.values()), float).reshape(-1, 2).T
+        self._ends: Ints = np.fromiter(chain.from_iterable(self._pairs), np.intp).reshape(-1, 2).T  # sources, targets
+        self._ms, self._per_byte = np.fromiter(chain.from_iterable(self._pairs.values()), float).reshape(-1, 2).T
         self._within: tuple[bytes, Within] | None = None
         self._sends: dict[Load, tuple[Floats, Floats]] = {}
         count = len(nodes.zones)

@@ -42,7 +42,8 @@ class Paths:
         self.loads = search.costs.loads
         self._none: Floats = np.zeros(len(chosen))
         self._weights = search.weights.take(chosen, 1)
-        self.times = dict(zip((*search.path, *search.demand), self._weights, strict=True))
+        self.handlers = (*search.path, *search.demand)
+        self.times = dict(zip(self.handlers, self._weights, strict=True))
         self._free = [resource.free.take(chosen) for resource in search.resources]
         if of is None:
             self._part: Ints = chosen
@@ -244,13 +245,19 @@ class Paths:
 
     def near(self, handler: int, nodes: Chosen) -> Floats:
         """Return for each node the time of *handler* there with the transfers from and to its neighbours."""
-        total: Floats = self.times[handler].copy()
+        near: Floats = self.all_near(nodes)[self.handlers.index(handler)]
+        return near
+
+    def all_near(self, nodes: Chosen) -> Floats:
+        """Return near() of each of the handlers."""
+        near, row = self._weights.copy(), {h: i for i, h in enumerate(self.handlers)}
         for (source, target), load in self.loads.items():
-            if target == handler and source in nodes:
-                total += self.send(load)[self.at[nodes[source][0]]]
-            elif source == handler and target in nodes:
-                total += self.send(load)[:, self.at[nodes[target][0]]]
-        return total
+            send = self.send(load)
+            if source in nodes:
+                near[row[target]] += send[self.at[nodes[source][0]]]
+            if target in nodes:
+                near[row[source]] += send[:, self.at[nodes[target][0]]]
+        return near
 
     def _walk(self, to_go: ToGo, begin: Floats, own: ToGo, scale: float = 1, free: Sequence[Floats] = ()) -> Chosen:
         """Go forward: each handler to the node with the least time so far and to go. free: of each resource; is kept to
