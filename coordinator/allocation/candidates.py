@@ -33,8 +33,9 @@ def reduce(
     chosen += [_smallest(row, max(KEPT, count)) for row, count in zip(weights, counts, strict=True)]
     total = weights.sum(axis=0)
     chosen.append(np.array(sorted(linked, key=lambda i: (float(total[i]), i))[:LINKED], np.intp))
-    found = np.unique(np.concatenate(chosen))
-    return found[(weights[:, found] < FAR).any(axis=0)]
+    found = np.zeros(len(nodes), bool)
+    found[np.concatenate(chosen)] = True
+    return np.flatnonzero(found & (weights < FAR).any(axis=0))
 
 
 def _runs(weights: Floats, rooms: Sequence[Room]) -> Floats:

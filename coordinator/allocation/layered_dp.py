@@ -205,9 +205,9 @@ def _candidates(search: Search) -> Ints:
     rooms = [(resource.of(order, every), resource.free) for resource in search.resources]
     linked = search.costs.model.links.linked
     chosen = reduce(search.nodes, search.weights, rooms, linked, spare, [search.request.count(h) for h in order])
-    if search.fixed_entry is None:
+    if search.fixed_entry is None or search.fixed_entry in chosen:
         return chosen
-    return np.union1d(chosen, [search.fixed_entry]).astype(np.intp)
+    return np.sort(np.append(chosen, search.fixed_entry))
 
 
 def _proven(search: Search, rank: Rank, bound: float) -> bool:

@@ -62,7 +62,7 @@ class LinkCosts:
     @cached_property
     def linked(self) -> Ints:
         """The nodes with measured links."""
-        return np.unique(self._ends)
+        return np.flatnonzero(np.bincount(self._ends.ravel()))
 
     def cost(self, source: int, target: int, load: Load) -> float:
         """Return ms from node to node (indices)."""
