@@ -15,7 +15,7 @@ from handlers.types import Image
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP")
 MAX_PIXELS = 100_000_000  # default bound: 300 MB as uint8 BGR
 PILLOW_MAX_PIXELS = 178_956_970  # Pillow refuses to read heads of larger pictures (twice Image.MAX_IMAGE_PIXELS)
-MAX_SEGMENTS = 10_000  # JPEG segments looked at; real files have tens, a hostile one millions
+MAX_SEGMENTS = 10_000  # of a JPEG, chunks of a PNG, that are looked at; real files have few, a hostile one millions
 EOI, SOS, TEM, SOI = 0xD9, 0xDA, 0x01, 0xD8  # JPEG markers, ITU-T T.81 table B.1
 NEXT_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # not stuffing (00), not a restart marker (D0-D7)
 
@@ -53,6 +53,8 @@ def check_head(data: bytes | memoryview, max_pixels: int) -> None:
         raise FrameError(f"the picture is {width}x{height}, more than {max_pixels} pixels")
     if kind in ("JPEG", "MPO") and not jpeg_is_complete(data):
         raise FrameError("the JPEG is cut off: it has no end marker")
+    if kind == "PNG" and not png_is_complete(data):
+        raise FrameError("the PNG is cut off: a chunk, or its end, is not there")
 
 
 def jpeg_is_complete(data: bytes | memoryview) -> bool:
@@ -74,4 +76,20 @@ def jpeg_is_complete(data: bytes | memoryview) -> bool:
         if position + 2 > len(data):
             return False
         position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    return False
+
+
+def png_is_complete(data: bytes | memoryview) -> bool:
+    """Return True when the chunks of the PNG in *data* are all there, to the one that ends it (W3C PNG, 5.3).
+
+    OpenCV takes as much memory as a chunk says that it is long, 2 GB for a file of 173 bytes, before it reads it.
+    """
+    position = 8  # after the signature
+    for _ in range(MAX_SEGMENTS):
+        length, name = int.from_bytes(data[position : position + 4], "big"), bytes(data[position + 4 : position + 8])
+        position += 12 + length  # its length, its name, and its checksum behind it
+        if position > len(data):
+            return False
+        if name == b"IEND":
+            return True
     return False

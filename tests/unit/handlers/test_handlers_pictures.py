@@ -36,6 +36,7 @@ def png_head(width: int, height: int) -> bytes:
 
 NOISE = np.random.default_rng(7).integers(0, 255, (40, 60, 3), np.uint8)
 PNG, WEBP, BMP = (saved(Pillow.fromarray(NOISE), kind) for kind in ("PNG", "WEBP", "BMP"))
+LENGTH_OF_IDAT = PNG[PNG.index(b"IDAT") - 4 :][:8]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +49,8 @@ PNG, WEBP, BMP = (saved(Pillow.fromarray(NOISE), kind) for kind in ("PNG", "WEBP
         (b"\xff\xd8\xff\xe0", "not a picture"),
         (JPEG[:-2], "end marker"),
         (JPEG[: len(JPEG) // 2], "end marker"),
-        (PNG[: len(PNG) // 2], "damaged"),
+        (PNG[: len(PNG) // 2], "a chunk"),
+        (PNG.replace(LENGTH_OF_IDAT, b"\x7f\xf0\0\0IDAT"), "a chunk"),  # OpenCV would take 2 GB for it
         (WEBP[: len(WEBP) // 2], "damaged|picture"),
         (BMP[: len(BMP) // 2], "damaged|picture"),
         (png_head(100_000, 100_000), "pixels"),
