@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from statistics import median
 from urllib.parse import urlsplit
 
 import cv2
@@ -22,7 +23,8 @@ from tests.e2e.live_session import LiveSession
 
 PIN = {0: 1, 1: 1, 2: 1, 3: 1}  # all on node 1
 CLIENTS, PAUSE_S = 24, 0.05
-WINDOW, SLACK = 32, 12  # the bound is so many times what a frame takes alone; the window holds more
+WINDOW = 32  # more than there are clients
+SHARE = 0.85  # of what a frame takes without a bound: with one of a half, on a machine whose speed changes
 FLOOD_S = 4.0
 NEIGHBOUR_FPS, NEIGHBOUR_S = 6, 2.5
 
@@ -41,12 +43,6 @@ def opened(cluster: Cluster, **request: object) -> Iterator[LiveSession]:
         yield session
     finally:
         session.close()
-
-
-def alone_ms(session: LiveSession, photo: bytes) -> float:
-    """Return what a frame takes when no other one is there: the median of a few, ms."""
-    taken = sorted(session.post(photo).json()["latency_ms"] for _ in range(40))
-    return float(taken[len(taken) // 2])
 
 
 @contextmanager
@@ -83,24 +79,34 @@ def rate(session: LiveSession, photo: bytes) -> float:
 
 
 def test_what_a_live_session_delivers_comes_in_time(shared_cluster: Cluster, photo: bytes) -> None:
-    """All that its window holds, or all clients' frames at once, would take twice the bound."""
-    with opened(shared_cluster) as probe:
-        bound_ms = SLACK * alone_ms(probe, photo)
-    wish = {"max_latency_ms": bound_ms}
+    """The same flood twice: without a bound the frames of all clients wait, with one of half the time fewer do."""
+    with opened(shared_cluster, delivery="live", window=WINDOW) as session:
+        unbound_ms = median(latencies(flooded(session, photo)))
+    wish = {"max_latency_ms": unbound_ms / 2}
     with opened(shared_cluster, delivery="live", window=WINDOW, objective=wish) as session:
-        with flood(session, photo) as answers:
-            time.sleep(1.5 * FLOOD_S)
-        delivered = [body for status, body in answers if status == 200]
+        answers = flooded(session, photo)
         dropped = [body for status, body in answers if status == 503]
-        assert len(delivered) + len(dropped) == len(answers)
-        assert len(dropped) > len(delivered), "it is no overload"
+        taken = latencies(answers)
+        assert len(taken) + len(dropped) == len(answers)
+        assert len(dropped) > len(taken), "it is no overload"
         assert {body["reason"] for body in dropped} == {"live_newer"}
-        settled = delivered[len(delivered) // 2 :]
-        late = sum(float(str(body["latency_ms"])) > bound_ms for body in settled)
-        assert late < 0.85 * len(settled), f"{late} of {len(settled)} over {bound_ms:.0f} ms; all with the whole window"
+        settled = median(taken[len(taken) // 2 :])
+        assert settled < SHARE * unbound_ms, f"{settled:.0f} ms where it was {unbound_ms:.0f} ms without a bound"
         books = session.settled_books(len(answers))
-        assert (books["frames_in"], books["delivered"]) == (len(answers), len(delivered))
+        assert (books["frames_in"], books["delivered"]) == (len(answers), len(taken))
         assert books["dropped"] == {"live_newer": len(dropped)}
+
+
+def flooded(session: LiveSession, photo: bytes) -> list[tuple[int, dict[str, object]]]:
+    """Flood the session for a while; returns (status, body) of all answers."""
+    with flood(session, photo) as answers:
+        time.sleep(0.75 * FLOOD_S)
+    return answers
+
+
+def latencies(answers: list[tuple[int, dict[str, object]]]) -> list[float]:
+    """Return the latencies of the frames that were delivered, ms."""
+    return [float(str(body["latency_ms"])) for status, body in answers if status == 200]
 
 
 def test_lossless_clients_get_results_or_are_told_when_to_come_again(shared_cluster: Cluster, photo: bytes) -> None:
