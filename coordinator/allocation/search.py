@@ -202,8 +202,10 @@ class Search:
 
     def _resources(self) -> list[Resource]:
         """Return memory and the sum of the GPUs', where any handler wants some."""
-        found = (self.memory, self.nodes.mem_free), (self.gpu, self.nodes.gpu_mem_sum)
-        return [Resource(self._needs(wants), free) for wants, free in found if any(wants.values())]
+        found = [Resource(self._needs(self.memory), self.nodes.mem_free)] if any(self.memory.values()) else []
+        if any(self.gpu.values()):
+            found.append(Resource(self._needs(self.gpu), self.nodes.gpu_mem_sum))
+        return found
 
     def _needs(self, wants: Mapping[int, float]) -> dict[int, Floats | float]:
         """Return what each handler wants; what runs somewhere already needs no more there."""
