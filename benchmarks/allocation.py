@@ -1,6 +1,6 @@
 """How long a decision takes: one session of 6 handlers in 4 variants on 100, 1,000 and 10,000 nodes in 20 zones.
 
-    python3 -m benchmarks.allocation [--nodes 100,1000,10000] [--decisions 30] [--algorithms layered_dp] [--json FILE]
+    python3 -m benchmarks.allocation [--nodes 100,1000,10000] [--decisions 100] [--algorithms layered_dp] [--json FILE]
     python3 -m benchmarks.allocation --gap [--instances 200]     (how far from the best of all placements)
 
 Each decision begins with a fresh snapshot, so making its arrays is counted; making the snapshot itself from heartbeats
@@ -147,7 +147,7 @@ def main() -> None:
     """Print a row per algorithm and number of nodes, or per kind of small instance."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="100,1000,10000")
-    parser.add_argument("--decisions", type=int, default=30)
+    parser.add_argument("--decisions", type=int, default=100)
     parser.add_argument("--algorithms", default="layered_dp")
     parser.add_argument("--gap", action="store_true", help="compare with every placement of small instances instead")
     parser.add_argument("--instances", type=int, default=200, help="of each kind, for --gap")

@@ -133,6 +133,7 @@ def _checked(
     algorithm: Algorithm, name: str, request: Request, snapshot: Snapshot, current: Placement | None
 ) -> Decision:
     """Return what *algorithm* decides, with our own prediction. Raises Unplaceable; a fault of it is a BadDecision."""
+    feasibility.check_asked(request.variants[0], request, snapshot, current)
     try:
         decision = _typed(algorithm.allocate(request, snapshot, current), request)
     except Unplaceable:

@@ -112,11 +112,24 @@ def check(decision: Decision, request: Request, snapshot: Snapshot, current: Pla
         _check_count(handler, nodes, request, snapshot)
         for node_id in nodes:
             _check_node(handler, node_id, request, snapshot, current, reserved, gpus)
-    entry = snapshot.nodes.get(decision.placement.entry_node)
-    kept = current is not None and current.entry_node == decision.placement.entry_node
+    _check_entry(decision.placement.entry_node, snapshot, current)
+
+
+def check_asked(variant: Variant, request: Request, snapshot: Snapshot, current: Placement | None) -> None:
+    """Raise Unplaceable when the request asks for what no placement of *variant* can give, on whatever nodes."""
+    if request.entry_node is not None:
+        _check_entry(request.entry_node, snapshot, current)
+    for handler_id, handler in variant.topology.handlers.items():
+        if request.count(handler_id) > 1:
+            _check_state(handler, snapshot)
+
+
+def _check_entry(node_id: int, snapshot: Snapshot, current: Placement | None) -> None:
+    entry = snapshot.nodes.get(node_id)
+    kept = current is not None and current.entry_node == node_id
     if entry is None or (entry.refuses is not None and not kept):
         why = entry.refuses if entry and entry.refuses else "not a known node"
-        raise Unplaceable("the entry node takes no sessions", {decision.placement.entry_node: why})
+        raise Unplaceable("the entry node takes no sessions", {node_id: why})
 
 
 def _check_count(handler: HandlerSpec, nodes: tuple[int, ...], request: Request, snapshot: Snapshot) -> None:
@@ -126,8 +139,14 @@ def _check_count(handler: HandlerSpec, nodes: tuple[int, ...], request: Request,
         raise Unplaceable(
             _too_few(handler, snapshot, request.count(handler.handler_id), len(nodes)), {}, handler.handler_id
         )
+    if len(nodes) > 1:
+        _check_state(handler, snapshot)
+
+
+def _check_state(handler: HandlerSpec, snapshot: Snapshot) -> None:
+    """Raise Unplaceable for a handler of which there can be one only."""
     view = snapshot.types.get(handler.handler_type)
-    if len(nodes) > 1 and view is not None and view.stateful:
+    if view is not None and view.stateful:
         raise Unplaceable(
             f"handler {handler.handler_id} ({view.name}) is stateful: one node only", {}, handler.handler_id
         )

@@ -126,7 +126,8 @@ def solved(begun: Beginning) -> Chosen:
     bound = min(bound, beyond)
     if bound > begun.limit or _proven(search, tried[-1][0], bound):
         return min(tried, key=_rank)[1]
-    return _mended(paths if any(min(tried, key=_rank)[0][:2]) else part, bound, tried)
+    rank, nodes = min(tried, key=_rank)
+    return _mended(part if not any(rank[:2]) and part.has(nodes) else paths, bound, tried)
 
 
 def _first_looks(paths: Paths) -> Iterator[Chosen]:

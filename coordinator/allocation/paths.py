@@ -86,6 +86,10 @@ class Paths:
                 self._sends[load] = send.take(part, 0).take(part, 1), leave.take(part, 0).take(part, 1)
         return self._sends[load]
 
+    def has(self, nodes: Chosen) -> bool:
+        """Return True when the placement uses the chosen nodes only."""
+        return all(n in self.at for places in nodes.values() for n in places)
+
     def floor(self) -> float:
         """Return a lower bound of the latency of any placement."""
         return float(self._bounds(self._onward()).min())

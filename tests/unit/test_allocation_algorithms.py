@@ -17,7 +17,7 @@ from coordinator.allocation.base import (
     Variant,
     work,
 )
-from coordinator.allocation.decide import admissible, decide
+from coordinator.allocation.decide import BadDecision, admissible, decide
 from coordinator.allocation.feasibility import check
 from coordinator.allocation.predict import service_ms
 from wire.graph import Topology
@@ -238,3 +238,19 @@ def test_one_handler_is_placed_anew_while_the_others_are_where_they_are(handler:
     here = Placement(nodes=stay | {handler: ()}, entry_node=1)
     world = snapshot(node(1), node(2, refuses="is down"), node(3))
     assert allocate("layered_dp", asked, world, here) == stay | {handler: (1,)}
+
+
+@pytest.mark.parametrize("name", sorted(ALGORITHMS))
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"entry_node": 2}, "the entry node takes no sessions"),
+        ({"replicas": {4: 2}}, "is stateful: one node only"),
+        ({"pins": {4: (1, 3)}}, "is stateful: one node only"),
+    ],
+)
+def test_what_no_algorithm_can_give_is_the_requests_fault(name: str, asked: dict[str, Any], says: str) -> None:
+    with pytest.raises(Unplaceable) as refused:
+        decide(ALGORITHMS[name](), request(**asked), snapshot(node(1), node(2, refuses="is cordoned"), node(3)))
+    assert says in refused.value.detail
+    assert not isinstance(refused.value, BadDecision), "nor the algorithm's"

@@ -77,3 +77,15 @@ def test_how_many_entries_are_tried_at_once_changes_no_decision(first: int, monk
         with monkeypatch.context() as changed:
             changed.setattr(paths, "FIRST", first)
             assert decide(ALGORITHMS["layered_dp"](), ASKED, msgspec.structs.replace(snapshot)) == usual
+
+
+def test_the_best_look_may_use_a_node_that_the_mending_would_not_try() -> None:
+    """Among 40 nodes that are nearly alike; two looks are taken at all of them, mending tries the best 24."""
+    draw = random.Random(120)
+    snapshot = world(draw, 40, list(VARIANTS_OF_SERVICE))
+    alike = {
+        n: msgspec.structs.replace(v, cpus=4, cpu_util=20.0, mem_util=20.0, mem_total=draw.choice([8000, 32000]))
+        for n, v in snapshot.nodes.items()
+    }
+    asked = msgspec.structs.replace(ASKED, rate=5.0)
+    assert decide(ALGORITHMS["layered_dp"](), asked, msgspec.structs.replace(snapshot, nodes=alike)).placement.nodes
