@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pymysql
@@ -28,8 +29,14 @@ class MariaDB:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._schemas = 0
-        _run("mariadb-install-db", f"--datadir={folder / 'data'}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", *_as_user(), *options)  # fmt: skip
+        own = folder / "tmp"  # a server that starts removes what another one has in a folder that they share
+        own.mkdir(mode=0o777)
+        own.chmod(0o777)
+        self._environ = os.environ | {"TMPDIR": str(own)}
+        _run(
+            self._environ, "mariadb-install-db", f"--datadir={folder / 'data'}",
+            "--auth-root-authentication-method=normal", "--skip-test-db", *_as_user(), *options,
+        )  # fmt: skip
         self.start()
 
     def start(self) -> None:
@@ -43,6 +50,7 @@ class MariaDB:
             ],
             stdout=log,
             stderr=log,
+            env=self._environ,
         )  # fmt: skip
         log.close()
         deadline = time.monotonic() + START_S
@@ -132,8 +140,9 @@ def _program(name: str) -> str:
     return found
 
 
-def _run(name: str, *arguments: str) -> None:
-    done = subprocess.run([_program(name), "--no-defaults", *arguments], capture_output=True, text=True, check=False)
+def _run(environ: Mapping[str, str], name: str, *arguments: str) -> None:
+    command = [_program(name), "--no-defaults", *arguments]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise RuntimeError(f"{name} failed:\n{done.stdout}\n{done.stderr}")
 
