@@ -95,7 +95,8 @@ class Entry:
             whole = tuple(topology.exits)
             inputs = topology.inputs(handler_id)
             routes = replicas_of(plan, handler_id)
-            self.targets = (Target(handler_id, topology.entry_input, inputs, routes, Encoding.RAW, whole),)
+            target = Target(handler_id, topology.entry_input, inputs, routes, Encoding.RAW, whole, plan.epoch)
+            self.targets = (target,)
 
     def update(self, plan: SessionPlan) -> None:
         """Take a newer plan; unanswered frames of epochs that are not welcome any more are sent again under it, and

@@ -91,7 +91,15 @@ class Forwarder:
             where = (session_id, target.handler_id, target.port)
             elsewhere = partial(self._other, target, route)
             if self.to_handler(
-                route, where, target.inputs, pieces, needed, elsewhere=elsewhere, taken=taken, later=later
+                route,
+                where,
+                target.inputs,
+                pieces,
+                needed,
+                epoch=target.epoch,
+                elsewhere=elsewhere,
+                taken=taken,
+                later=later,
             ):
                 return
             if not needed() or not elsewhere() or self._closing.is_set():
@@ -112,12 +120,14 @@ class Forwarder:
         pieces: list[Buffer],
         needed: Callable[[], bool] = always,
         *,
+        epoch: int,
         elsewhere: Callable[[], bool] = never,
         taken: Callable[[float, int], None] = ignore_taken,
         later: bool = False,
     ) -> bool:
         """Send a packet to target = (session, handler, input) on the route's node; *inputs* of that handler.
 
+        epoch: of the plan that the route is of; when that is over, nobody may be there any more who takes the packet.
         Returns False when it had to be let go, was not *needed* any more, or had better go *elsewhere*. *taken* is
         called with the time of sending (s since the epoch) and the bytes when the other side has it. *later*: another
         node's answer is not waited for, and the pieces must not change before it; call `collect` now and then, and
@@ -125,8 +135,8 @@ class Forwarder:
         """
         session_id, handler_id, port = target
         if route.node_id == self._node_id:
-            return self._put(self.outlet(session_id, handler_id, inputs), pieces, needed, taken)
-        parcel = self._parcel(input_path(session_id, handler_id, port), pieces, taken)
+            return self._put(self.outlet(session_id, handler_id, inputs), pieces, needed, taken, epoch)
+        parcel = _parcel(input_path(session_id, handler_id, port), pieces, taken, epoch)
         parcel.done = lambda last: self._balance.done(handler_id, route.node_id, last)
         return self._to_node(route.url, route.node_id, parcel, lambda: needed() and not elsewhere(), later)
 
@@ -141,20 +151,22 @@ class Forwarder:
     ) -> bool:
         """Send a result packet to the entry's gateway; the rest is as in `to_handler`."""
         if plan.entry.node_id == self._node_id:
-            return self._put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces, always, taken)
-        parcel = self._parcel(results_path(session_id), pieces, taken)
+            return self._put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces, always, taken, plan.epoch)
+        parcel = _parcel(results_path(session_id), pieces, taken, plan.epoch)
         return self._to_node(plan.entry.url, plan.entry.node_id, parcel, always, later)
 
     def _put(
-        self, outlet: Outlet, pieces: list[Buffer], needed: Callable[[], bool], taken: Callable[[float, int], None]
+        self,
+        outlet: Outlet,
+        pieces: list[Buffer],
+        needed: Callable[[], bool],
+        taken: Callable[[float, int], None],
+        epoch: int,
     ) -> bool:
-        sent = self._persist(lambda: put(outlet, pieces), needed)
+        sent = self._persist(lambda: put(outlet, pieces), needed, epoch)
         if sent:
             taken(time.time(), total(pieces))
         return sent
-
-    def _parcel(self, path: str, pieces: list[Buffer], taken: Callable[[float, int], None]) -> Parcel:
-        return Parcel(path, pieces, total(pieces), self._plan().epoch, ignore_done, taken)
 
     def collect(self) -> bool:
         """Read the answers that are there; returns whether more will come."""
@@ -193,14 +205,11 @@ class Forwarder:
         self._recorder.unreachable(node_id)
         self._balance.away(node_id, time.monotonic())
 
-    def _persist(
-        self, attempt: Callable[[], bool | None], needed: Callable[[], bool] = always, epoch: int | None = None
-    ) -> bool:
-        """Repeat *attempt* while it returns None, its *epoch* (now's by default) is welcome and it is *needed*.
+    def _persist(self, attempt: Callable[[], bool | None], needed: Callable[[], bool], epoch: int) -> bool:
+        """Repeat *attempt* while it returns None, its *epoch* is welcome and it is *needed*.
 
         A planned move leaves the older epoch welcome: what waits for a full inbox goes on waiting for it.
         """
-        epoch = self._plan().epoch if epoch is None else epoch
         wait, deadline = FIRST_WAIT_S, time.monotonic() + GIVE_UP_S
         while (done := attempt()) is None:
             over = self._plan().accept_from > epoch or not needed() or time.monotonic() > deadline
@@ -215,6 +224,10 @@ class Forwarder:
             link.close()
         for outlet in self._outlets.values():
             outlet.close()
+
+
+def _parcel(path: str, pieces: list[Buffer], taken: Callable[[float, int], None], epoch: int) -> Parcel:
+    return Parcel(path, pieces, total(pieces), epoch, ignore_done, taken)
 
 
 def put(outlet: Outlet, pieces: list[Buffer]) -> bool | None:

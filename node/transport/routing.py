@@ -10,7 +10,7 @@ from wire.packet import Header
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One link's far end: the input of a handler, on one of several nodes."""
+    """One link's far end: the input of a handler, on one of several nodes, under the plan of an epoch."""
 
     handler_id: int
     port: int
@@ -18,6 +18,7 @@ class Target:
     replicas: tuple[Route, ...]
     encoding: Encoding
     exits: tuple[ResultSpec, ...]  # what the link leads to
+    epoch: int
 
     def needed(self, header: Header) -> bool:
         """Return True when this frame must take the link."""
@@ -77,4 +78,5 @@ def _target(plan: SessionPlan, topology: Topology, link: Link) -> Target:
         replicas_of(plan, link.target_handler),
         link.encoding,
         tuple(topology.needed_by(link)),
+        plan.epoch,
     )

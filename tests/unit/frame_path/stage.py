@@ -87,7 +87,7 @@ class Stage:
 
     def give(self, pieces: list[packet.Buffer]) -> None:
         """Send a packet to the handler, waiting for room."""
-        assert self.upstream.to_handler(self.plan.routes[1][0], (SESSION, 1, 0), 1, pieces)
+        assert self.upstream.to_handler(self.plan.routes[1][0], (SESSION, 1, 0), 1, pieces, epoch=self.plan.epoch)
 
     def close(self) -> None:
         self.closing.set()
