@@ -39,7 +39,12 @@ class Outgoing:
             self.send(routing, header, broken, trace)
 
     def send(self, routing: Routing, header: Header, value: Any, trace: list[Span]) -> None:
-        """Send *value* (one per output; an EmptyPart goes to all of them) where the plan says."""
+        """Send *value* (one per output; an EmptyPart goes to all of them) where the plan says.
+
+        routing: of the frame's arrival; one that came under a newer plan than was known then goes by what is known now.
+        """
+        if header.epoch > routing.plan.epoch:
+            routing = self._link.routing()
         several = len(routing.outputs) > 1 and not isinstance(value, EmptyPart)
         values = value if several else [value] * len(routing.outputs)
         for output, one in zip(routing.outputs, values, strict=True):

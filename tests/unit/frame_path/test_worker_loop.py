@@ -3,14 +3,21 @@
 import threading
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
+from node.transport.routing import Routing
+from node.worker.lending import Lender
+from node.worker.outgoing import Outgoing
 from tests.unit.frame_path.conftest import Place
 from tests.unit.frame_path.stage import Stage, fan_out, picture, received, staged
+from tests.unit.frame_path.test_graph import PORTS
+from wire import packet
 from wire.packet import BoxesPart, EmptyPart, Header
 
 
@@ -128,3 +135,17 @@ def test_one_bad_frame_of_a_batch_fails_alone(place: Place) -> None:
     _, headers, _ = batches(place, [2, 9, 3, 8, 7, 4])
     said = [(h.payload.status, h.payload.broken) if isinstance(h.payload, EmptyPart) else "boxes" for h in headers]
     assert said == ["boxes"] * 3 + [("failed", True), "boxes", ("failed", False), ("ok", False), "boxes"]
+
+
+def test_a_frame_that_came_before_its_plan_goes_by_that_plan(place: Place) -> None:
+    """Its entry knew the plan sooner than this process, which learned of it while it worked."""
+    older = fan_out(2)
+    newer = msgspec.structs.replace(fan_out(3), epoch=2, accept_from=2)
+    with staged(place, older, Plugin) as stage:
+        inbox = stage.downstream(3)
+        stage.plan = newer
+        link = replace(stage.link, routing=lambda: Routing(newer, 1, PORTS))
+        header = msgspec.structs.replace(packet.decode(memoryview(b"".join(picture(5, 0)))).header, epoch=2)
+        Outgoing(link, Lender(link)).send(Routing(older, 1, PORTS), header, [], [])
+        assert received(inbox).header.sequence == 5
+        inbox.close()
