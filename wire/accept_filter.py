@@ -118,9 +118,8 @@ class AcceptFilter(Generic[Guest]):
         """give: its request is there; drop: it shall be closed."""
         self._give, self._drop = give, drop
         self._new: deque[tuple[AheadSocket, Guest]] = deque()
-        self._guests: dict[
-            int, tuple[AheadSocket, Guest, float]
-        ] = {}  # by number of the socket, oldest first: deadline
+        # by number of the socket, oldest first; the float: until when, monotonic s
+        self._guests: dict[int, tuple[AheadSocket, Guest, float]] = {}
         self._selector = selectors.DefaultSelector()
         self._hears, self._bell = socket.socketpair()
         self._hears.setblocking(False)
