@@ -94,7 +94,10 @@ def _algorithms(settings: Settings, own: CoordinatorSettings) -> dict[str, Algor
         )
         raise SettingsError([fault])
     limit_s = own.algorithm_timeout
-    return {name: Timed(algorithm, limit_s, DECISION.labels(name).observe) for name, algorithm in found.items()}
+    return {
+        name: Timed(algorithm, limit_s, DECISION.labels(name).observe, ours=name not in own.algorithms)
+        for name, algorithm in found.items()
+    }
 
 
 def _check(settings: DatabaseSettings) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.allocation.base import Algorithm, Decision, Placement, Request, Snapshot
+from coordinator.allocation.race import Bounding
 
 MOST_HANGING = 2
 
@@ -28,8 +29,19 @@ class _Ended(BaseException):
 class Timed:
     """Thread-safe. Says what the algorithm raises; AlgorithmHangs when it says nothing."""
 
-    def __init__(self, algorithm: Algorithm, limit_s: float, took: Callable[[float], None] = lambda _: None) -> None:
-        """took: is told the seconds of each decision."""
+    def __init__(
+        self,
+        algorithm: Algorithm,
+        limit_s: float,
+        took: Callable[[float], None] = lambda _: None,
+        *,
+        ours: bool = False,
+    ) -> None:
+        """took: is told the seconds of each decision. ours: it comes with the coordinator, and its bounds, which save
+        most of the work where a service has variants, are asked for without a limit.
+        """
+        if ours and isinstance(algorithm, Bounding):
+            self.latency_bounds = algorithm.latency_bounds
         self._algorithm, self._limit_s, self._took = algorithm, limit_s, took
         self._hanging: list[threading.Thread] = []
         self._lock = threading.Lock()

@@ -79,6 +79,7 @@ def evaluator(variant: Variant, request: Request, snapshot: Snapshot) -> "Evalua
 
 
 Times = tuple[float, float, float, float]  # as Parts
+Share = tuple[int, float, float]  # handler, its ms, the cores that it keeps busy
 NOTHING: Times = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -123,11 +124,12 @@ class Evaluator:
         return self._last[1]
 
     def _outcome(self, nodes: Assignment, entry: int) -> Outcome:
-        load = self.load(nodes)
+        alone = {h: self._alone(h, nodes[h]) for h in self.order}
+        load = self._load(nodes, alone)
         done: dict[int, Times] = {}
         for handler in self.order:
             total, computed, waited, sent = self._begin(handler, nodes, entry, done)
-            compute, wait = self.own(handler, nodes, load)
+            compute, wait = self._own(nodes[handler], alone[handler], load)
             done[handler] = total + compute + wait, computed + compute, waited + wait, sent
         back = [self._arrive(done[h], nodes[h], (entry,), load_) for h, load_ in self.exits]
         latency = Parts(*max(back)) if back else Parts()
@@ -136,8 +138,11 @@ class Evaluator:
     def own(self, handler: int, nodes: Assignment, load: Mapping[int, float] | None = None) -> tuple[float, float]:
         """Return compute and wait of *handler* in ms, the means of its replicas."""
         load = self.load(nodes) if load is None else load
-        places, compute, wait = nodes[handler], 0.0, 0.0
-        for n, (ms, wait_ms, queue_ms_, cores) in zip(places, self._alone(handler, places), strict=True):
+        return self._own(nodes[handler], self._alone(handler, nodes[handler]), load)
+
+    def _own(self, places: Sequence[int], alone: Sequence[Alone], load: Mapping[int, float]) -> tuple[float, float]:
+        compute = wait = 0.0
+        for n, (ms, wait_ms, queue_ms_, cores) in zip(places, alone, strict=True):
             others = load[n] - cores if n in load else 0.0
             compute += ms
             wait += wait_ms + (ms * self._crowd(n, others) if others > 1e-9 else 0.0)
@@ -193,13 +198,45 @@ class Evaluator:
 
     def load(self, nodes: Assignment) -> dict[int, float]:
         """Return the cores that this session keeps busy on each node at its rate; without a rate it takes turns."""
+        if self.rate is None:
+            return {}
+        return self._load(nodes, {h: self._alone(h, nodes[h]) for h in self.always})
+
+    def _load(self, nodes: Assignment, alone: Mapping[int, Sequence[Alone]]) -> dict[int, float]:
         load: dict[int, float] = {}
-        if self.rate is not None:
-            for handler in self.always:
-                places = nodes[handler]
-                for n, alone in zip(places, self._alone(handler, places), strict=True):
-                    load[n] = load.get(n, 0.0) + alone.cores
+        for handler in self.always if self.rate is not None else ():
+            for n, its in zip(nodes[handler], alone[handler], strict=True):
+                load[n] = load.get(n, 0.0) + its.cores
         return load
+
+    def crowding(self, nodes: Assignment) -> float:
+        """Return the ms that the session's handlers wait for each other."""
+        return sum([self._waits(n, there) for n, there in self._together(nodes).items()])
+
+    def relief(self, nodes: Assignment) -> dict[int, float]:
+        """Return for each handler the ms that it and those on its nodes wait less when it leaves them: how much can be
+        won by moving it, but for its own time and its transfers.
+        """
+        relief = dict.fromkeys(self.order, 0.0)
+        for n, there in self._together(nodes).items():
+            crowded = self._waits(n, there)
+            for one in there:
+                relief[one[0]] += crowded - self._waits(n, [other for other in there if other is not one])
+        return relief
+
+    def _together(self, nodes: Assignment) -> dict[int, list[Share]]:
+        """Return what each handler takes of the nodes that it is not alone on."""
+        found: dict[int, list[Share]] = {}
+        for handler in self.always if self.rate is not None else ():
+            places = nodes[handler]
+            for n, alone in zip(places, self._alone(handler, places), strict=True):
+                found.setdefault(n, []).append((handler, alone.ms / len(places), alone.cores))
+        return {n: there for n, there in found.items() if len(there) > 1}
+
+    def _waits(self, node: int, there: Sequence[Share]) -> float:
+        """Return the ms that handlers on a node wait for each other."""
+        busy = sum([cores for _, _, cores in there])
+        return sum([ms * self._crowd(node, busy - cores) for _, ms, cores in there])
 
     def _crowd(self, node: int, cores: float) -> float:
         """Return by how much longer work takes on *node* because the session keeps *cores* more busy there; kept."""

@@ -1,8 +1,8 @@
 """From a request to a decision that holds: every variant asked for, compared, and checked again whoever decided."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any, Protocol, runtime_checkable
+from math import inf
+from typing import Any
 
 import msgspec
 
@@ -20,7 +20,8 @@ from coordinator.allocation.base import (
 from coordinator.allocation.explain import explain, on_one_node
 from coordinator.allocation.objective import missed, preference
 from coordinator.allocation.predict import predict
-from wire.messages import Maximize, Minimize, Objective
+from coordinator.allocation.race import Race
+from wire.messages import Maximize, Objective
 
 __all__ = ["admissible", "decide", "missed"]
 
@@ -51,27 +52,18 @@ def decide(
     """
     name = name or type(algorithm).__name__
     asked = [replace(request, variants=(variant,)) for variant in request.variants]
-    floors = _floors(algorithm, asked, snapshot, current)
+    race = Race(algorithm, asked, snapshot, current)
     found: list[Decision] = []
     refused: dict[str, Unplaceable] = {}
-    slower: dict[str, str] = {}
-    for one in sorted(asked, key=lambda r: floors.get(r.variants[0].variant_name, 0.0)):
-        variant = one.variants[0]
-        floor = floors.get(variant.variant_name, 0.0)
-        if found and floors and isinstance(algorithm, Bounding):
-            soonest = min(d.predicted.latency_ms for d in found)
-            if floor <= soonest:
-                with suppress(Unplaceable):
-                    floor = algorithm.least_ms(one, snapshot, current, soonest)
-        if found and floor > (soonest := min(d.predicted.latency_ms for d in found)):
-            slower[variant.variant_name] = f"at least {floor:.0f} ms predicted, {soonest:.0f} ms can be had"
-            continue
+    soonest = inf
+    while (one := race.next(soonest)) is not None:
         try:
             found.append(_checked(algorithm, name, one, snapshot, current))
         except BadDecision:
             raise  # it is not asked again: what fails or hangs once may do so for every variant
         except Unplaceable as refusal:
-            refused[variant.variant_name] = refusal
+            refused[one.variants[0].variant_name] = refusal
+        soonest = min((d.predicted.latency_ms for d in found), default=inf)
         if found and _settled(request.objective):
             break
     order = [v.variant_name for v in request.variants]
@@ -79,7 +71,8 @@ def decide(
         raise _refusal({name: refused[name] for name in order if name in refused}, request, snapshot)
     found.sort(key=lambda d: order.index(d.variant.variant_name))
     best = min(found, key=lambda d: preference(request.objective, d.predicted))  # the first of equals
-    passed = slower | {name: refusal.detail for name, refusal in refused.items()}
+    passed = {name: f"at least {ms:.0f} ms predicted, {soonest:.0f} ms can be had" for name, ms in race.slower.items()}
+    passed |= {name: refusal.detail for name, refusal in refused.items()}
     passed |= {d.variant.variant_name: _worse(d, best, request.objective) for d in found if d is not best}
     best = replace(best, passed_over=passed)
     return replace(best, explanation=explain(best, request, snapshot, current)) if request.explain else best
@@ -92,34 +85,6 @@ def admissible(variants: Sequence[Variant], objective: Objective) -> tuple[Varia
     if objective.maximize is Maximize.ACCURACY:
         found.sort(key=lambda v: -(v.accuracy or 0.0))
     return tuple(found)
-
-
-@runtime_checkable
-class Bounding(Protocol):
-    """An algorithm that can tell, at little cost, what no placement of a variant can undercut."""
-
-    def least_ms(
-        self, request: Request, snapshot: Snapshot, current: Placement | None, below: float | None = None
-    ) -> float:
-        """Return a lower bound of the latency, ms; a closer one where that is under *below*. Raises Unplaceable."""
-
-
-def _floors(
-    algorithm: Algorithm, asked: Sequence[Request], snapshot: Snapshot, current: Placement | None
-) -> dict[str, float]:
-    """Return variant -> ms that it takes at least, where the shortest latency is wanted and nobody wants to read of
-    the others; variants that cannot be placed are left out.
-    """
-    wants = asked[0] if len(asked) > 1 else None
-    if wants is None or wants.explain or not isinstance(algorithm, Bounding):
-        return {}
-    if wants.objective.maximize is not None or wants.objective.minimize is not Minimize.LATENCY:
-        return {}
-    floors = {}
-    for one in asked:
-        with suppress(Unplaceable):
-            floors[one.variants[0].variant_name] = algorithm.least_ms(one, snapshot, current)
-    return floors
 
 
 def _settled(objective: Objective) -> bool:

@@ -6,7 +6,6 @@ to one node. The first that ranks better is taken, until none does or the budget
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
-from math import inf
 
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.search import Chosen, Search
@@ -15,16 +14,19 @@ Pools = Mapping[int, Mapping[int, float]]  # handler_id -> nodes worth trying, b
 PAIR = 6  # nodes of a pool that two neighbours try together
 
 
-def improve(search: Search, nodes: Chosen, pools: Pools, budget: int, gain: float = inf) -> tuple[Rank, Chosen]:
+def improve(
+    search: Search, nodes: Chosen, pools: Pools, budget: int, relief: Mapping[int, float] | None = None
+) -> tuple[Rank, Chosen]:
     """Return the local optimum from *nodes* and its rank, after at most *budget* placements looked at.
 
-    gain: ms; where it is known how much less crowding can bring, only single handlers move, to where they grow by less.
+    relief: handler -> ms that it and others wait less when it leaves; where that is known, only single handlers move,
+    to where they grow by less.
     """
     best = search.rank(nodes)
     better = True
     while better and budget > 0:
         better = False
-        for moved in _moves(search, nodes, pools, gain):
+        for moved in _moves(search, nodes, pools, relief):
             budget -= 1
             found = search.rank(moved)
             if _less(found, best):
@@ -43,13 +45,13 @@ def _less(a: Rank, b: Rank) -> bool:
     return False
 
 
-def _moves(search: Search, nodes: Chosen, pools: Pools, gain: float) -> Iterator[Chosen]:
+def _moves(search: Search, nodes: Chosen, pools: Pools, relief: Mapping[int, float] | None) -> Iterator[Chosen]:
     free = [h for h in search.order if len(pools[h]) > len(nodes[h])]
     singles = [(ms, handler, n) for handler in free for n, ms in pools[handler].items() if n not in nodes[handler]]
     for ms, handler, n in sorted(singles):
-        if ms < gain:
+        if relief is None or ms < relief[handler]:
             yield from _single(nodes, handler, n)
-    if gain < inf:
+    if relief is not None:
         return
     links = {(k.source_handler, k.target_handler) for k in search.variant.topology.graph.links}
     near = {h: list(pool)[:PAIR] for h, pool in pools.items()}

@@ -1,50 +1,27 @@
 """layered_dp: the shortest path over handler x node by measured times and links, mended where handlers compete."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from heapq import heappop, heappush
-from itertools import count
 from math import inf, nextafter
 
 import numpy as np
 
-from coordinator.allocation import candidates
-from coordinator.allocation.arrays import Floats, Ints
+from coordinator.allocation.arrays import Floats
 from coordinator.allocation.base import Decision, Placement, Request, Snapshot
-from coordinator.allocation.candidates import reduce
+from coordinator.allocation.beginning import Beginning, begin, by_latency, completed, many, proven, together
+from coordinator.allocation.conflicts import fitting
 from coordinator.allocation.improve import Pools, improve
 from coordinator.allocation.links import FAR
 from coordinator.allocation.objective import Rank
 from coordinator.allocation.paths import Paths
+from coordinator.allocation.race import NONE, Bounds
 from coordinator.allocation.replicate import Replicated, replicated, wanted
 from coordinator.allocation.search import Chosen, Search
 from wire.messages import Maximize, Minimize
 
 POOL = 12  # nodes that a handler tries when a placement is mended
-MANY, MANY_PRICED = 16, 64  # nodes from which mending is given less time; with other objectives than the latency
 BUDGET, BUDGET_MANY = 3000, 24  # placements looked at, for each beginning
-EXACT, NEAR = 1e-9, 0.01  # share above the lower bound
 CONFLICTS, CONFLICTS_MANY = 24, 3  # paths looked at until one has the memory
-FEW = 24  # nodes over which the way back and crowding are looked at
 KEPT = 15  # beginnings kept beside the newest: a service's variants
-
-
-@dataclass
-class Beginning:
-    """Paths over the nodes worth looking at. bound: no placement has a lower latency, ms. limit: what takes longer is
-    of no use, for another variant does not.
-    """
-
-    paths: Paths
-    bound: float
-    limit: float = inf
-    parted: tuple[float, Paths, float] | None = None
-
-    def part(self, limit: float) -> tuple[Paths, float]:
-        """Return the part of the paths by which *limit* can be had, and what nothing beyond it undercuts; kept."""
-        if self.parted is None or self.parted[0] != limit:
-            self.parted = (limit, *self.paths.part(limit, FEW))
-        return self.parted[1:]
 
 
 class LayeredDp:
@@ -55,23 +32,23 @@ class LayeredDp:
     def allocate(self, request: Request, snapshot: Snapshot, current: Placement | None) -> Decision:
         """Place the first variant. Raises Unplaceable, with a reason per node."""
         begun = _begun(request, snapshot, current)
-        search, found = begun.paths.search, solved(begun)
+        search, found = begun.search, solved(begun)
         if search.short_mib(found) > 0:
             raise search.refuse(found)
         spread = replicated(begun.paths, found)
         return search.decision(spread.nodes, lambda h: _why(request, h, spread))
 
-    def least_ms(
+    def latency_bounds(
         self, request: Request, snapshot: Snapshot, current: Placement | None, below: float | None = None
-    ) -> float:
-        """Return a lower bound of what any placement of the first variant takes, without replicas that shorten its
-        queues; a closer one where that is less than *below*. Raises Unplaceable.
+    ) -> Bounds:
+        """Return between what the latency of the first variant lies, without replicas that shorten its queues; closer
+        where it may be less than *below*. Raises Unplaceable.
         """
         if wanted(request):
-            return 0.0
+            return NONE
         begun = _begun(request, snapshot, current)
-        if below is None or begun.bound >= below or request.replicas:
-            return begun.bound
+        if below is None or begun.bound >= below or request.replicas or not by_latency(begun.search):
+            return Bounds(begun.bound, inf)
         return _closer(begun, below)
 
 
@@ -87,20 +64,17 @@ def _begun(request: Request, snapshot: Snapshot, current: Placement | None) -> B
     return found
 
 
-def begin(search: Search) -> Beginning:
-    """Return the paths over the nodes worth looking at."""
-    paths = Paths(search, _candidates(search))
-    return Beginning(paths, paths.floor())
-
-
-def _closer(begun: Beginning, below: float) -> float:
-    """Return a lower bound, at most just above *below*: what is left when only nodes are used that can undercut it."""
+def _closer(begun: Beginning, below: float) -> Bounds:
+    """Return a lower bound, at most just above *below*: what is left when only nodes are used that can undercut it; and
+    without another variant to undercut what is seen at a first look.
+    """
     begun.limit = below
-    part, beyond = begun.part(below)
-    if beyond <= below:
-        return begun.bound
+    if below == inf and begun.look():
+        return Bounds(begun.bound, begun.useful())
+    part, beyond = begun.part()
     least = part.floor()  # mostly enough, and sooner known than what best() adds: the way back
-    return max(begun.bound, min(part.best()[1] if least <= below else least, beyond, nextafter(below, inf)))
+    least = min(part.best()[1] if least <= below else least, beyond, nextafter(below, inf))
+    return Bounds(max(begun.bound, least), begun.useful())
 
 
 def solve(search: Search) -> Chosen:
@@ -110,138 +84,57 @@ def solve(search: Search) -> Chosen:
 
 def solved(begun: Beginning) -> Chosen:
     """Return the best placement found, from the shortest path on."""
-    paths, bound = begun.paths, begun.bound
-    search, tried = paths.search, list[tuple[Rank, Chosen]]()
-    for nodes in _first_looks(paths):
-        tried.append((search.rank(nodes), nodes))
-        if _proven(search, tried[-1][0], bound):
-            return nodes
-    part, beyond = paths, inf
-    if _by_latency(search) and not search.request.replicas:
-        part, beyond = begun.part(min(begun.limit, *(inf if any(rank[:2]) else rank[2] for rank, _ in tried)))
+    search, paths, part = begun.search, begun.paths, begun.paths
+    bounded = by_latency(search) and not search.request.replicas
+    if not (bounded and begun.limit < inf) and begun.look():
+        return begun.looked[-1][1]
+    limit = beyond = inf
+    if bounded:
+        limit, (part, beyond) = begun.useful(), begun.part()
     elif search.request.rate is not None:
         part = Paths(search, paths.chosen, paths, crowded=True)
-    nodes, bound = _fitting(part)
-    tried.append((search.rank(nodes), nodes))
-    bound = min(bound, beyond)
-    if bound > begun.limit or _proven(search, tried[-1][0], bound):
-        return min(tried, key=_rank)[1]
+    nodes, bound = _fitting(part, limit)
+    tried = [*begun.looked, (search.rank(nodes), nodes)]
+    if min(tried, key=_rank)[0][0] > 0 and not begun.looked:
+        begun.look()
+        tried += begun.looked
     rank, nodes = min(tried, key=_rank)
-    return _mended(part if not any(rank[:2]) and part.has(nodes) else paths, bound, tried)
+    bound = min(bound, beyond)
+    if bound > begun.limit or proven(search, rank, bound):
+        return nodes
+    return _mended(part if not any(rank[:2]) and part.has(nodes) else paths, bound, tried, begun.limit)
 
 
-def _first_looks(paths: Paths) -> Iterator[Chosen]:
-    """Yield what is mostly the best already."""
-    yield _completed(paths, paths.first())
-    yield _together(paths)
-
-
-def _mended(paths: Paths, bound: float, ranks: list[tuple[Rank, Chosen]]) -> Chosen:
-    """Return the best of *ranks* and of what local improvement makes of it and of other beginnings."""
+def _mended(paths: Paths, bound: float, ranks: list[tuple[Rank, Chosen]], limit: float) -> Chosen:
+    """Return the best of *ranks* and of what local improvement makes of it and of other beginnings. limit: what takes
+    longer is of no use.
+    """
     search = paths.search
-    few = _many(search)
+    few = many(search)
     for start in (min(ranks, key=_rank)[1], *_starts(paths, few=few)):
-        gain = _crowding(search, start) if few and _by_latency(search) and not any(search.rank(start)[:2]) else inf
+        relief, rank = None, search.rank(start)
+        if few and by_latency(search) and not any(rank[:2]):
+            if rank[2] - search.costs.crowding(start) > limit:
+                continue
+            relief = search.costs.relief(start)
         budget = BUDGET_MANY if few else BUDGET
-        ranks.append(improve(search, start, _pools(paths, start), budget, gain))
-        if _proven(search, ranks[-1][0], bound):
+        ranks.append(improve(search, start, _pools(paths, start), budget, relief))
+        if proven(search, ranks[-1][0], bound):
             break
     return min(ranks, key=_rank)[1]
-
-
-def _crowding(search: Search, nodes: Chosen) -> float:
-    """Return the ms by which the path's handlers wait longer because of each other."""
-    load, longer = search.costs.load(nodes), 0.0
-    for handler in search.path:
-        alone = [float(search.times(handler)[n]) for n in nodes[handler]]
-        longer += sum(search.costs.own(handler, nodes, load)) - sum(alone) / len(alone)
-    return longer
-
-
-def _many(search: Search) -> bool:
-    """Return True where there are so many nodes that mending is given less time, and may end near the lower bound."""
-    return len(search.nodes) >= (MANY if _by_latency(search) else MANY_PRICED)
 
 
 def _rank(tried: tuple[Rank, Chosen]) -> Rank:
     return tried[0]
 
 
-def _fitting(paths: Paths) -> tuple[Chosen, float]:
-    """Return the shortest path whose memory is there, and a lower bound: best first over what to bar.
-
-    Where a node is too small for the handlers that the path puts there, each of them in turn is barred from it
-    (conflict-based search, Sharon et al. 2015); the first path without a conflict is the shortest that fits.
+def _fitting(paths: Paths, limit: float) -> tuple[Chosen, float]:
+    """Return the shortest path whose memory is there, as far as it is found, and a lower bound of what takes up to
+    *limit*.
     """
-    search, serial = paths.search, count()
-    many = _many(search)
-    nodes, least = paths.best()
-    queue = [(least, next(serial), paths.times, nodes)]
-    for _ in range(CONFLICTS_MANY if many else CONFLICTS):
-        bound, _, times, nodes = heappop(queue)
-        node = search.shortest_of_memory(nodes)
-        whole = _completed(paths, nodes)
-        if node is None or bound >= FAR:
-            return whole, bound
-        there = [h for h in search.path if node in nodes[h] and (search.memory[h] > 0 or search.gpu.get(h))]
-        for handler in (
-            dict.fromkeys((there[0], there[-1])) if many and there else there
-        ):  # an end, for that costs one hop only
-            barred = times[handler].copy()
-            barred[paths.at[node]] = FAR
-            child = {**times, handler: barred}
-            found, bound = paths.best(child)
-            if bound < FAR:
-                heappush(queue, (bound, next(serial), child, found))
-        if not queue:
-            return whole, least
-    return _completed(paths, queue[0][3]), queue[0][0]
-
-
-def _candidates(search: Search) -> Ints:
-    order, every = [*search.path, *search.demand], np.arange(len(search.nodes))
-    if len(every) <= candidates.SMALL:
-        return every
-    spare = 3 if search.request.rate is not None or search.request.replicas else 2 if search.resources else 1
-    rooms = [(resource.of(order, every), resource.free) for resource in search.resources]
-    linked = search.costs.model.links.linked
-    chosen = reduce(search.nodes, search.weights, rooms, linked, spare, [search.request.count(h) for h in order])
-    if search.fixed_entry is None or search.fixed_entry in chosen:
-        return chosen
-    return np.sort(np.append(chosen, search.fixed_entry))
-
-
-def _proven(search: Search, rank: Rank, bound: float) -> bool:
-    """Return True when nothing can be (much) better: the bound is met and the objective is the latency."""
-    share = NEAR if _many(search) else EXACT
-    return _by_latency(search) and rank[0] == rank[1] == 0 and rank[2] <= bound * (1 + share)
-
-
-def _by_latency(search: Search) -> bool:
-    objective = search.request.objective
-    return objective.maximize is not Maximize.THROUGHPUT and objective.minimize not in (Minimize.COST, Minimize.ENERGY)
-
-
-def _completed(paths: Paths, nodes: Chosen) -> Chosen:
-    """Add replicas, then the handlers on demand, each where it is nearest and memory is left."""
-    search = paths.search
-    nodes = dict(nodes)
-    for handler in search.order:
-        wanted = search.request.count(handler)
-        if len(nodes.get(handler, ())) >= wanted:
-            continue
-        near = paths.near(handler, nodes)
-        feasible = search.feasible[handler][paths.chosen]
-        for at in np.argsort(near, kind="stable"):
-            places = nodes.get(handler, ())
-            if len(places) >= wanted or not feasible[at]:
-                break
-            n = int(paths.chosen[at])
-            if n not in places and (len(places) > 0 or search.short_mib({**nodes, handler: (n,)}) == 0):
-                nodes[handler] = (*places, n)
-        if handler not in nodes:
-            nodes[handler] = (int(paths.chosen[near.argmin()]),)
-    return nodes
+    few = many(paths.search)
+    nodes, bound = fitting(paths, limit, CONFLICTS_MANY if few else CONFLICTS, ends=few)
+    return completed(paths, nodes), bound
 
 
 def _pools(paths: Paths, nodes: Chosen) -> Pools:
@@ -266,22 +159,10 @@ def _starts(paths: Paths, *, few: bool) -> Iterator[Chosen]:
     price = prices.get(objective.minimize) if objective.minimize else None
     if price is not None:
         for share in (0.0, 0.1, 1.0, 10.0):
-            yield _completed(paths, _priced(paths, price, share))
+            yield completed(paths, _priced(paths, price, share))
     if objective.maximize is Maximize.THROUGHPUT or not few:
-        yield _together(paths)
-        yield _completed(paths, _spread(paths))
-
-
-def _together(paths: Paths) -> Chosen:
-    """Return all handlers that may on the node which computes them soonest and has the memory for them."""
-    search = paths.search
-    alone = sum((paths.times[h] for h in search.order), np.zeros(len(paths.chosen)))
-    for resource in search.resources:
-        wants = resource.of(search.order, paths.chosen).sum(axis=0)
-        alone = alone + FAR * len(search.order) * (resource.free[paths.chosen] < wants)
-    at = int(np.argmin(alone))
-    node = int(paths.chosen[at])
-    return _completed(paths, {h: (node,) for h in search.order if search.feasible[h][node]})
+        yield together(paths)
+        yield completed(paths, _spread(paths))
 
 
 def _priced(paths: Paths, price: Floats, share: float) -> Chosen:

@@ -10,6 +10,7 @@ join the ways choose the common node apart, so it is a lower bound there; walkin
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +24,13 @@ ENTRIES = 24  # entry nodes tried where the way back matters; the bound ends it 
 FIRST = 3  # of them that are tried at once in the beginning: mostly one of these is the best
 NEAR = 12  # nodes kept for a handler on demand, the fastest
 BLOCK = 40_000  # elements: so large may a matrix over entries and nodes be
+
+
+class Ways(NamedTuple):
+    """own: what each handler takes by run and node, FAR where it may not be; to_go: from there to the end."""
+
+    own: ToGo
+    to_go: ToGo
 
 
 class Paths:
@@ -100,27 +108,37 @@ class Paths:
         begin = self._begin(int(self._bounds(onward).argmin()))
         return self._walk(onward, begin, self._each, free=self._free)
 
-    def best(self, times: Times | None = None) -> tuple[Chosen, float]:
-        """Return the placement with the least latency and a lower bound of it.
+    @cached_property
+    def ways(self) -> Ways:
+        """All that there are."""
+        return Ways(self._each, self._onward())
 
-        times: other than self.times, where some places are barred.
-        """
-        if times is None:
-            return self._best
-        own = self._own(times)
-        return self._shortest(own, self.to_go(own, self._home()))
+    def barred(self, ways: Ways, handler: int, at: int) -> Ways:
+        """Return the ways on which *handler* is not at that position."""
+        own = {**ways.own, handler: ways.own[handler].copy()}
+        own[handler][:, at] = FAR
+        return Ways(own, self.to_go(own, self._home(), known=ways))
+
+    def bound(self, ways: Ways) -> float:
+        """Return a lower bound of their latency."""
+        return float(self._bounds(ways.to_go).min())
+
+    def best(self) -> tuple[Chosen, float]:
+        """Return the placement with the least latency and a lower bound of it."""
+        return self._best
 
     @cached_property
     def _best(self) -> tuple[Chosen, float]:
-        return self._shortest(self._each, self._onward())
+        return self.shortest(self.ways)
 
-    def _shortest(self, own: ToGo, onward: ToGo) -> tuple[Chosen, float]:
-        bounds = self._bounds(onward)
+    def shortest(self, ways: Ways) -> tuple[Chosen, float]:
+        """Return what best() does, of these ways."""
+        bounds = self._bounds(ways.to_go)
         order: list[int] = np.argsort(bounds, kind="stable")[: ENTRIES + 1].tolist()
-        nodes = self._walk(onward, self._begin(order[0]), own)
+        nodes = self._walk(ways.to_go, self._begin(order[0]), ways.own)
         if self.search.fixed_entry is not None or self._returned(nodes):
             return nodes, float(bounds[order[0]])
-        return self._returning(own, bounds, order)
+        return self._returning(ways.own, bounds, order)
 
     def _returned(self, nodes: Chosen) -> bool:
         """Return True when there is no way back to go."""
@@ -181,14 +199,18 @@ class Paths:
         begin[at] = 0.0
         return begin
 
-    def to_go(self, own: ToGo, back: Mapping[int, Floats], scale: float = 1) -> ToGo:
+    def to_go(self, own: ToGo, back: Mapping[int, Floats], scale: float = 1, known: Ways | None = None) -> ToGo:
         """Return for each handler of the path the time from its beginning to the end, by its run and node.
 
         own: what each takes itself; back: exit -> ms of the way to the entry node, or to each of several (entries, 1,
-        nodes); scale: weight of transfers.
+        nodes); scale: weight of transfers; known: what holds with other *own*, where only some handlers' differ.
         """
         to_go, spans = dict[int, Floats](), self._runs.spans
         for handler in reversed(self.search.path):
+            ahead = self.feeds[handler]
+            if known and own[handler] is known.own[handler] and all(to_go[k] is known.to_go[k] for k in ahead):
+                to_go[handler] = known.to_go[handler]
+                continue
             rest = scale * back[handler] if handler in back else None
             for target in self.feeds[handler]:
                 after, sends = to_go[target], self._leave(handler, target, scale)
@@ -267,28 +289,28 @@ class Paths:
         """Go forward: each handler to the node with the least time so far and to go. free: of each resource; is kept to
         by runs that come to one node, too.
         """
-        search, runs = self.search, self._runs
+        search, joined, entry = self.search, self._runs.joined, self.search.costs.entry
         at, done, run = dict[int, int](), dict[int, float](), dict[int, int]()
         free = [np.array(f) for f in free]
         for column, handler in enumerate(search.path):
             ahead, rows = to_go[handler], dict[int, int]()  # rows: node -> the run that the handler would join there
-            arrive = begin if handler == search.costs.entry else None
+            arrive = begin if handler == entry else None
             for source in self.fed_by[handler]:
                 place = at[source]
                 sends = self._way(source, handler)[0][place]
                 ready = done[source] + (sends if scale == 1 else scale * sends)
                 arrive = ready if arrive is None else np.maximum(arrive, ready)
-                rows[place] = runs.joined[source, handler][run[source]]
+                rows[place] = joined[source, handler][run[source]]
             if arrive is None:
                 arrive = self._none
             whole = arrive + ahead[0]
             for node, row in rows.items():
-                whole[node] = arrive[node] + ahead[row, node]
+                whole[node] = arrive.item(node) + ahead.item(row, node)
             for need, left in zip(self._needs, free, strict=False):
                 whole = whole + FAR * (left < need[column])
             best = at[handler] = _least(whole, own[handler][0])
             row = run[handler] = rows.get(best, 0)
-            done[handler] = float(arrive[best] + own[handler][row, best])
+            done[handler] = arrive.item(best) + own[handler].item(row, best)
             for need, left in zip(self._needs, free, strict=False):
                 left[best] -= need[column, best if need.shape[1] > 1 else 0]
         return {h: (int(self.chosen[n]),) for h, n in at.items()}
@@ -308,4 +330,4 @@ class Paths:
 def _least(whole: Floats, own: Floats) -> int:
     """Return where *whole* is least, of the places that *own* allows; *whole* is nowhere less than *own*."""
     best = int(whole.argmin())
-    return best if whole[best] < FAR else int(np.where(own < FAR, whole, np.inf).argmin())
+    return best if whole.item(best) < FAR else int(np.where(own < FAR, whole, np.inf).argmin())

@@ -122,10 +122,10 @@ class Search:
         for handler, places in nodes.items():
             mib = self.memory[handler]
             for n in places:
-                if not self.stays(handler, n):
+                if self.current is None or not self.stays(handler, n):
                     taken[n] = taken.get(n, 0.0) + mib
-        free = self.nodes.mem_free
-        short = {n: mib - float(free[n]) for n, mib in taken.items() if mib > free[n]}
+        free = self.nodes.mem_free.item
+        short = {n: mib - free(n) for n, mib in taken.items() if mib > free(n)}
         for n in {n for handler in self.gpu for n in nodes.get(handler, ())}:
             mib = feasibility.gpu_short(self._gpu_wants(nodes, n), self.nodes.views[n].gpus)
             if mib > 0:
