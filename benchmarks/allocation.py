@@ -1,11 +1,12 @@
 """How long a decision takes: one session of 6 handlers in 4 variants on 100, 1,000 and 10,000 nodes in 20 zones.
 
-    python3 -m benchmarks.allocation [--nodes 100,1000,10000] [--decisions 100] [--algorithms layered_dp] [--json FILE]
+    python3 -m benchmarks.allocation [--nodes 100,1000,10000] [--decisions 100] [--links 200] [--algorithms layered_dp]
     python3 -m benchmarks.allocation --gap [--instances 200]     (how far from the best of all placements)
 
 Each decision begins with a fresh snapshot, so making its arrays is counted; making the snapshot itself from heartbeats
-is not. Some nodes are down, full, or lack a type; some service times and links are measured. `minimize latency`, so
-that every variant is placed and compared. CPU time of this process, for the machine may do other things too.
+is not. Some nodes are down, full, or lack a type; some service times and links are measured (--links 0: all links go by
+zone). `minimize latency`, so that every variant is placed or ruled out. CPU time of this process, for the machine may
+do other things too; the first decisions are not counted, for BLAS's threads spin while they start.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from wire.graph import Topology
 from wire.messages import Graph, HandlerSpec, Link, Minimize, Objective, ResultSpec
 
 ZONES, HANDLERS, VARIANTS = 20, 6, 4
+WARM_UP = 10  # decisions
 MEASURED, LINKED = 200, 200  # service times and links at most
 GOAL_MS = {100: 5, 1000: 20, 10000: 200}
 GOAL_GAP_PERCENT = {False: 0.01, True: 2.0}  # by whether handlers compete; the first is rounding
@@ -76,8 +78,8 @@ def node(draw: random.Random, node_id: int, kinds: frozenset[int]) -> NodeView:
     )
 
 
-def world(draw: random.Random, count: int, variants: list[Variant]) -> Snapshot:
-    """Return *count* nodes; some times and links are measured."""
+def world(draw: random.Random, count: int, variants: list[Variant], linked: int = LINKED) -> Snapshot:
+    """Return *count* nodes; some times and *linked* links at most are measured."""
     kinds = types()
     nodes = {n: node(draw, n, frozenset(kinds)) for n in range(count)}
     steps = [h for v in variants for h in v.topology.handlers.values()]
@@ -85,28 +87,31 @@ def world(draw: random.Random, count: int, variants: list[Variant]) -> Snapshot:
     times = {(work(draw.choice(steps)), draw.choice(chosen)): Measured(ms=draw.uniform(2, 120), frames=300)
              for _ in range(MEASURED)}  # fmt: skip
     links = {(draw.choice(chosen), draw.choice(chosen)): LinkView(latency_ms=draw.uniform(0.2, 30), bytes_per_s=5e7)
-             for _ in range(LINKED)}  # fmt: skip
+             for _ in range(linked)}  # fmt: skip
     return Snapshot(nodes=nodes, types=kinds, times=times, links=links)
 
 
-def measure(algorithm: str, count: int, decisions: int, rate: float | None, *, join: bool) -> dict[str, Any]:
+def measure(
+    algorithm: str, count: int, decisions: int, rate: float | None, linked: int = LINKED, *, join: bool
+) -> dict[str, Any]:
     """Return p50, p95 and the worst of the decision times in ms."""
     variants = [variant(n, join=join) for n in range(VARIANTS)]
     took = []
-    for seed in range(decisions):
-        snapshot = world(random.Random(seed), count, variants)
+    for seed in range(-WARM_UP, decisions):
+        snapshot = world(random.Random(seed), count, variants, linked)
         request = Request(
             service="s", variants=tuple(variants), rate=rate, objective=Objective(minimize=Minimize.LATENCY), seed=seed
         )
         begun = time.process_time()
         decide(ALGORITHMS[algorithm](), request, msgspec.structs.replace(snapshot))
         took.append((time.process_time() - begun) * 1000)
-    took.sort()
+    took = sorted(took[WARM_UP:])
     return {
         "algorithm": algorithm,
         "nodes": count,
         "graph": "join" if join else "chain",
         "rate": rate,
+        "links": linked,
         "p50_ms": round(took[len(took) // 2], 2),
         "p95_ms": round(took[min(len(took) - 1, int(len(took) * 0.95))], 2),
         "max_ms": round(took[-1], 2),
@@ -148,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", default="100,1000,10000")
     parser.add_argument("--decisions", type=int, default=100)
+    parser.add_argument("--links", type=int, default=LINKED, help="so many are measured at most")
     parser.add_argument("--algorithms", default="layered_dp")
     parser.add_argument("--gap", action="store_true", help="compare with every placement of small instances instead")
     parser.add_argument("--instances", type=int, default=200, help="of each kind, for --gap")
@@ -169,7 +175,7 @@ def measure_all(args: argparse.Namespace) -> list[dict[str, Any]]:
     for name in args.algorithms.split(","):
         for count in map(int, args.nodes.split(",")):
             for join, rate in ((False, None), (True, None), (True, 10.0)):
-                row = measure(name, count, args.decisions, rate, join=join)
+                row = measure(name, count, args.decisions, rate, args.links, join=join)
                 rows.append(row)
                 print(f"{name:14}{count:7}{row['graph']:>7}{rate or '-':>10}"
                       f"{row['p50_ms']:9}{row['p95_ms']:9}{row['max_ms']:9}{row['goal_ms'] or '-':>7}")  # fmt: skip
