@@ -55,7 +55,8 @@ class Race:
 
     def next(self, soonest: float = inf) -> Request | None:
         """Return what is to be placed next. soonest: ms that can be had already."""
-        self._had = min(self._had, soonest)
+        if soonest < self._had:
+            self._had, self._first = soonest, -1
         while self._open:
             least, i, below = heappop(self._open)
             if least > self._had and i != self._first:
