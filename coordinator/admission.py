@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
+import numpy as np
 from msgspec import Struct
 
 from coordinator.allocation.base import Decision, Predicted, Request, Snapshot, Unplaceable, Variant, work
@@ -21,7 +22,7 @@ from coordinator.allocation.predict import predict
 Decide = Callable[[Request, Snapshot], Decision]  # raises Unplaceable
 
 FULL = 0.9  # of all cores: work that is shared evenly takes three times as long there on four cores, see core_stretch
-TRIES = 4  # nodes, one after the other, that the newcomer is kept away from
+TRIES = 3  # places looked at; nodes that are full are all left out from the second on
 STEPS = 7  # of halving, until the frames/s that would fit are known
 
 replace = msgspec.structs.replace
@@ -73,14 +74,15 @@ def admit(
     """Return a decision for *request* that breaks no promise of *priority* or above. Raises Refused, Unplaceable.
 
     others: variants of the service that were not asked for; a refusal says whether one of them would fit.
-    advise: a refusal says what would fit; to find that out takes some dozen decisions.
+    advise: a refusal says all that would break and what would fit; to find that out takes some dozen decisions.
     """
     loads = Loads(snapshot, promises)
-    gate = _Gate(decide, loads, priority)
+    gate = _Gate(decide, loads, priority, brief=not advise)
     lowest = min((p.priority for p in loads.promises.values()), default=priority)
     if lowest < priority and request.rate is not None:
         with suppress(Unplaceable):
-            return _Gate(decide, loads, lowest).admit(request)  # where nobody is hurt, if there is such a place
+            nobody_hurt = _Gate(decide, loads, lowest, brief=True)
+            return nobody_hurt.admit(request)  # if there is such a place
     try:
         return gate.admit(request)
     except Refused as refused:
@@ -92,11 +94,20 @@ def admit(
 
 def breaks(decision: Decision, request: Request, loads: Loads) -> list[Break]:
     """Return what *decision* would break, of any priority. Without a known rate (`min_fps`) nothing is foreseen."""
-    more = cores(decision.variant, decision.placement, request.rate or 0.0, loads.snapshot)
+    more = _more(decision, request, loads)
     if not more:
         return []
     found = [_broken(p, loads, more) for p in loads.promises.values() if p.placement.used() & more.keys()]
     return [b for b in found if b is not None] + _overloaded(loads, more)
+
+
+def _full_with(decision: Decision, request: Request, loads: Loads) -> list[Break]:
+    """Return the part of what breaks() says that takes no predictions: the nodes that would be full."""
+    return _overloaded(loads, _more(decision, request, loads))
+
+
+def _more(decision: Decision, request: Request, loads: Loads) -> Cores:
+    return cores(decision.variant, decision.placement, request.rate or 0.0, loads.snapshot)
 
 
 def view(snapshot: Snapshot, promises: Iterable[Promise], priority: int) -> Snapshot:
@@ -112,8 +123,9 @@ def _lower(loads: Loads, priority: int) -> set[int]:
 
 
 class _Gate:
-    def __init__(self, decide: Decide, loads: Loads, priority: int) -> None:
-        self._decide, self._loads, self._priority = decide, loads, priority
+    def __init__(self, decide: Decide, loads: Loads, priority: int, *, brief: bool) -> None:
+        """brief: a refusal need not say all that would break."""
+        self._decide, self._loads, self._priority, self._brief = decide, loads, priority, brief
         self._world = loads.under(without=_lower(loads, priority))
         self._empty = loads.under(without=loads.promises.keys())
 
@@ -158,13 +170,32 @@ class _Gate:
                 if not seen:
                     raise
                 raise Refused(tuple(seen), (), error.reasons | avoid) from error
-            found = breaks(decision, request, self._loads)
-            wrong = [b for b in found if b.priority >= self._priority]
+            found, wrong = (
+                list[Break](),
+                self._wrong(_full_with(decision, request, self._loads)) if seen or self._brief else [],
+            )
+            if (
+                not wrong
+            ):  # nobody needs to be told of all that would break where it is known at once that something does
+                found = breaks(decision, request, self._loads)
+                wrong = self._wrong(found)
             if not wrong:
                 return Admitted(decision=decision, displaced=tuple(found))
-            seen = seen or wrong
+            seen, avoid = seen or wrong, avoid or self._full(request)
             avoid |= {n: b.why for b in wrong for n in b.node_ids}
         raise Refused(tuple(seen), (), avoid)
+
+    def _full(self, request: Request) -> dict[int, str]:
+        """Return the nodes that not even the smallest of the request's handlers may come to, and why."""
+        costs, rate = model(self._loads.snapshot), request.rate or 0.0
+        works = [work(v.topology.handlers[h]) for v in request.variants for h in always_run(v)]
+        least = np.min([cost.ms for cost in costs.handlers(works)], axis=0) * rate / 1000
+        full = np.flatnonzero(self._loads.utilisation() + least / costs.nodes.cpus >= FULL)
+        found = _overloaded(self._loads, {costs.nodes.ids[i]: float(least[i]) for i in full})
+        return {b.node_ids[0]: b.why for b in self._wrong(found)}
+
+    def _wrong(self, found: Iterable[Break]) -> list[Break]:
+        return [b for b in found if b.priority >= self._priority]
 
     def _would_break(self, request: Request) -> list[Break]:
         """Return what *request* would break where it would go if the others were not there; nothing when that is no
@@ -174,7 +205,7 @@ class _Gate:
             decision = self._decide(replace(request, explain=False), self._empty)
         except Unplaceable:
             return []
-        return [b for b in breaks(decision, request, self._loads) if b.priority >= self._priority]
+        return self._wrong(breaks(decision, request, self._loads))
 
     def _highest(self, request: Request) -> Fit | None:
         """Return the highest rate (frames/s), up to the one asked for, at which *request* breaks nothing."""
@@ -204,7 +235,7 @@ def _broken(promise: Promise, loads: Loads, more: Cores) -> Break | None:
     if not all(n in loads.snapshot.nodes for n in promise.placement.used()):
         return None  # it has lost a node: its promise is broken already
     own = {promise.session_id}
-    usual = loads.under(without=own)
+    usual = loads.usual(promise.session_id)
     after = _predicted(promise, loads.under(without=own, more=more), usual)
     fault = missed(promise.objective, after)
     if fault is None:

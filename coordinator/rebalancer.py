@@ -29,15 +29,11 @@ from coordinator.sessions import State
 from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
 from coordinator.usual import undisturbed
-from coordinator.watch import LOOK_S, Watch
+from coordinator.watch import LOOK_S, LOOKS, MOVES, OVERLOAD, OVERLOAD_S, Watch
 from wire.database import DatabaseAway
 from wire.messages import Heartbeat, NodeSession, Objective
 
 REASON = "rebalanced: "  # how the moves of this kind begin in the history
-LOOKS = 4  # sessions looked at in one period
-MOVES = 2  # at a time
-OVERLOAD = 90.0  # % CPU of a node; its sessions are looked at soon
-OVERLOAD_S = 5.0
 EVENTS = 10_000
 
 logger = logging.getLogger(__name__)
@@ -60,6 +56,7 @@ class Rebalancer:
         self._moving: set[int] = set()
         self._full: dict[int, float] = {}  # node_id -> since when it is overloaded, monotonic s
         self._nodes: frozenset[int] = frozenset()
+        self._nowhere = False  # all are full, so nobody has a better place
         self._looking = threading.Event()
         self._lock = threading.Lock()  # of _moving
 
@@ -77,7 +74,7 @@ class Rebalancer:
             if entry is not None:
                 self._see(session, entry, at)
         due = [(s, self._watch(i, at)) for i, s in sessions.items() if self._due(i, at)]
-        if due and not self._looking.is_set():
+        if due and not self._nowhere and not self._looking.is_set():
             self._looking.set()
             self._placer.background.submit(self._guarded_look, due, at)
 
@@ -97,7 +94,8 @@ class Rebalancer:
         """Hurry the sessions of overloaded nodes, those displaced, and all when a node is new."""
         self._full = {n: self._full.get(n, at) for n, b in alive.items() if b.load.cpu_util >= OVERLOAD}
         full = {n for n, since in self._full.items() if at - since >= OVERLOAD_S}
-        full = full if alive.keys() - self._full.keys() else set()  # where all are full nobody has a better place
+        self._nowhere = full >= alive.keys()
+        full = full if alive.keys() - self._full.keys() else set()
         open_nodes = frozenset(n for n, s in self._parts.registry.status().items() if s.refuses is None)
         new, self._nodes = open_nodes - self._nodes, open_nodes
         hurried = set[int]()

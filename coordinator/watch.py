@@ -6,8 +6,14 @@ from msgspec import Struct
 
 from coordinator.rebalance import PATIENCE_S
 
+LOOKS = 4  # sessions looked at in one period
+MOVES = 2  # at a time
+OVERLOAD, OVERLOAD_S = 90.0, 5.0  # % CPU of a node for so long: its sessions are looked at soon
 LOOK_S = 30.0  # between two looks for a better place, where nothing is wrong
 AGAIN_S = 2.0  # when a better place was seen, or something is broken
+PATIENT = (
+    3  # looks that found nothing; after each more the wait doubles: the next few seconds will bring nothing either
+)
 CALM_S = 10.0  # an objective must be met for so long to count as met again
 TELL_S = 60.0  # between two events about the same session's objective
 FAILED_S = 15.0  # after a move that failed, doubled each time
@@ -35,13 +41,15 @@ class Watch:
     dropped: int = 0
     displaced: bool = False  # one of a higher priority came in
     looked_at: float = float("-inf")
+    vain: int = 0  # looks in a row that found nothing better
 
     def see(self, fault: str | None, at: float) -> News | None:
         """Note what is measured; return what is worth an event."""
         self.fault = fault
         if fault is not None:
             self.fine_since = None
-            self.broken_since = at if self.broken_since is None else self.broken_since
+            if self.broken_since is None:
+                self.broken_since, self.vain = at, 0
             return self._tell(fault, at)
         self.fine_since = at if self.fine_since is None else self.fine_since
         if self.broken_since is not None and at - self.fine_since >= PATIENCE_S:
@@ -72,13 +80,14 @@ class Watch:
         """Note the end of a look, and whether another place was better."""
         self.looked_at = at
         self.better_since = (at if self.better_since is None else self.better_since) if better else None
+        self.vain = 0 if better else self.vain + 1
         urgent = better or self.broken_since is not None
-        self.next_look = at + (AGAIN_S if urgent else LOOK_S)
+        self.next_look = at + (min(LOOK_S, AGAIN_S * 2.0 ** max(0, self.vain - PATIENT)) if urgent else LOOK_S)
 
     def moved(self, at: float) -> None:
         """Note a move: what was measured before says nothing any more."""
         self.broken_since = self.fine_since = self.better_since = None
-        self.failures = 0
+        self.failures = self.vain = 0
         self.next_look = at + LOOK_S
 
     def failed(self, at: float) -> None:

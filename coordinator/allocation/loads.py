@@ -59,6 +59,7 @@ class Loads:
         self.snapshot = snapshot
         self.promises = {p.session_id: p for p in promises}
         self._nodes = model(snapshot).nodes
+        self._usual: dict[int, Snapshot] = {}
         self.kept: dict[int, dict[int, float]] = {}
         self._sum, measured = np.zeros(len(self._nodes)), np.zeros(len(self._nodes))
         for session_id, promise in self.promises.items():
@@ -80,6 +81,12 @@ class Loads:
     def under(self, without: Collection[int] = (), more: Cores | None = None) -> Snapshot:
         """Return the snapshot with those loads; its cost model is ready."""
         return under(self.snapshot, self.utilisation(without, more))
+
+    def usual(self, session_id: int) -> Snapshot:
+        """Return under() without one session; kept."""
+        if session_id not in self._usual:
+            self._usual[session_id] = self.under(without={session_id})
+        return self._usual[session_id]
 
     def at(self, utilisation: Floats, node_id: int) -> float:
         """Return one node's part of what utilisation() gave."""

@@ -3,10 +3,21 @@
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from coordinator.admission import Admitted, Refused, admit
 from coordinator.allocation import ALGORITHMS
-from coordinator.allocation.base import Measured, NodeView, Placement, Request, Snapshot, Unplaceable, Variant, work
+from coordinator.allocation.base import (
+    Decision,
+    Measured,
+    NodeView,
+    Placement,
+    Request,
+    Snapshot,
+    Unplaceable,
+    Variant,
+    work,
+)
 from coordinator.allocation.decide import decide
 from coordinator.allocation.loads import Loads, Promise, cores
 from tests.unit.test_allocation_algorithms import node, request, snapshot
@@ -127,6 +138,21 @@ def test_a_node_that_known_rates_fill_is_refused_though_nobody_was_promised_anyt
     there = Promise(session_id=4, variant=LIGHT, placement=promise().placement, fps=6.0)
     with pytest.raises(Refused, match=r"node 1 would be 110% busy instead of 61%, and session 4 \(priority 0\) run"):
         enter(asked(4.8), snapshot(small(1, 61.2), small(2, refuses="is down")), there)
+
+
+def test_among_many_full_nodes_the_one_with_room_is_found() -> None:
+    world = snapshot(*(small(n) for n in range(1, 13)))
+    full = [promise(session_id=n, fps=9.5, nodes=(n,)) for n in range(1, 12)]
+    asked_for: list[int] = []
+
+    def in_order(wish: Request, seen: Snapshot) -> Decision:
+        node_id = next(n for n, view in sorted(seen.nodes.items()) if view.refuses is None)
+        asked_for.append(node_id)
+        return DECIDE(replace(wish, pins={1: (node_id,), 2: (node_id,)}), seen)
+
+    admitted = admit(in_order, request(variants=(LIGHT,), rate=4.0), world, full)
+    assert admitted.decision.placement.used() == {12}
+    assert asked_for == [1, 12], "the others are known to be full"
 
 
 def test_what_is_broken_already_is_not_the_newcomers_fault() -> None:

@@ -203,6 +203,21 @@ def test_an_objective_that_is_broken_and_met_again_is_told_once_each() -> None:
     assert told[1][1] == pytest.approx(99 + CALM_S, abs=2)
 
 
+def test_who_finds_nothing_better_looks_ever_more_seldom_until_something_else_is_broken() -> None:
+    watch, at, waits = Watch(next_look=0.0), 0.0, []
+    watch.see("slow", at)
+    for _ in range(9):
+        watch.looked(at, better=False)
+        waits.append(watch.next_look - at)
+        at = watch.next_look
+    assert waits == [AGAIN_S] * 3 + [2 * AGAIN_S, 4 * AGAIN_S, 8 * AGAIN_S, LOOK_S, LOOK_S, LOOK_S]
+    watch.see(None, at)
+    watch.see(None, at + PATIENCE_S)
+    watch.see("slow", at + 2 * PATIENCE_S)
+    watch.looked(at + 3 * PATIENCE_S, better=False)
+    assert watch.next_look == at + 3 * PATIENCE_S + AGAIN_S
+
+
 def test_a_move_that_failed_is_tried_again_ever_later() -> None:
     watch, at = Watch(next_look=0), 0.0
     waits = []
