@@ -58,6 +58,11 @@ def moved(old: Placement, new: Placement) -> int:
     return sum(sorted(new.nodes[h]) != sorted(old.nodes.get(h, ())) for h in new.nodes)
 
 
+def started(old: Placement, new: Placement) -> list[int]:
+    """Return the handlers that some node must load first."""
+    return [h for h in new.nodes if set(new.nodes[h]) - set(old.nodes.get(h, ()))]
+
+
 def placements(held: Mapping[int, Held]) -> dict[int, Placement]:
     """Return those of the sessions that have one."""
     return {number: h.promised[1] for number, h in held.items() if h.promised is not None}

@@ -44,7 +44,7 @@ class Controller:
                 self.rebalancer.read(held, now)
         self._repair(now)
         if self._settings.rebalance:
-            self.rebalancer.look(self._held.values(), now)
+            self.rebalancer.look(self._held.values(), self.decider.nodes(), now)
 
     def open(self, held: Held) -> None:
         """A client asks for its session."""
@@ -122,10 +122,10 @@ class Controller:
     def _mend(self, held: Held, lost: set[int], now: float) -> None:
         held.state = State.DEGRADED
         assert held.placement is not None  # noqa: S101 - see _repair
-        request, stands = asking.repair(asking.unbound(self._again(held)), held.placement, lost)
+        request, stands = asking.repair(self._again(held), held.placement, lost)
         decision: Decision | None = None
         with suppress(Unplaceable):
-            decision = self.decider.decide(held, request, stands)
+            decision = self.decider.replacement(held, request, stands)
         if decision is not None and self._carrier.begin(held, decision):
             self.repairs += 1
             held.tried, held.again = 0, now

@@ -1,15 +1,16 @@
 """Decisions on the simulated clock, made as the coordinator makes them: by its algorithms, under its admission."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from coordinator.admission import admit
+from coordinator.admission import admit, view
 from coordinator.allocation import load_algorithms
-from coordinator.allocation.base import Decision, Placement, Predicted, Request, Snapshot
+from coordinator.allocation.base import Decision, NodeView, Placement, Predicted, Request, Snapshot, TypeView
 from coordinator.allocation.decide import decide
-from coordinator.allocation.loads import Loads, Promise
+from coordinator.allocation.loads import Loads, Promise, without
 from coordinator.allocation.predict import predict
+from coordinator.elsewhere import Alternatives, better, replacement
 from simulator import asking
 from simulator.held import Held
 from simulator.telemetry import Telemetry
@@ -31,30 +32,55 @@ class Decider:
 
     def admit(self, held: Held, request: Request) -> Decision:
         """Return a place for a newcomer that breaks no promise. Raises Unplaceable."""
-        begun = time.process_time()
-        try:
-            one = partial(self._one, held)
-            return admit(one, request, self._snapshot(), self._promises(), held.clients.priority, advise=False).decision
-        finally:
-            self.took.append(time.process_time() - begun)
+        one, priority = partial(self._one, held), held.clients.priority
+        world, promises = self._snapshot(), self._promises()
+        return self._timed(lambda: admit(one, request, world, promises, priority, advise=False).decision)
 
-    def decide(self, held: Held, request: Request, current: Placement | None = None) -> Decision:
-        """Return a place, whatever others were promised; what they keep busy is known. Raises Unplaceable."""
-        begun = time.process_time()
-        try:
-            return self._one(held, request, self._without(held), current)
-        finally:
-            self.took.append(time.process_time() - begun)
+    def decide(self, held: Held, request: Request) -> Decision:
+        """Return a place for a newcomer, whatever others were promised. Raises Unplaceable."""
+        return self._timed(lambda: self._one(held, request, Loads(self._snapshot(), self._promises()).under()))
 
-    def predict(self, held: Held, request: Request) -> Predicted:
-        """Return what is expected of the session where it is."""
+    def replacement(self, held: Held, request: Request, current: Placement) -> Decision:
+        """Return another place for what the session has lost, where that breaks nobody's promise if there is such a
+        place. Raises Unplaceable.
+        """
+        world, others = self._elsewhere(held)
+        choose = partial(self._one, held, current=current)
+        return self._timed(lambda: replacement(choose, Alternatives(own=request), world, others, held.clients.priority))
+
+    def better(self, held: Held, request: Request, *, broken: bool) -> tuple[Predicted, Decision]:
+        """Return what is expected where the session is, and the best place that breaks nobody's promise. Raises
+        Unplaceable.
+        """
         assert held.placement is not None and held.variant is not None  # noqa: S101 - a session that runs has both
-        return predict(held.variant, held.placement, self._without(held), request)
+        world, others = self._elsewhere(held)
+        priority, here = held.clients.priority, held.placement
+        now = predict(held.variant, here, view(world, others, priority), request)
+        choose, asked = partial(self._one, held, current=here), Alternatives(own=request)
+        at = here if broken else None
+        return now, self._timed(lambda: better(choose, asked, world, others, priority, broken_at=at))
 
-    def _without(self, held: Held) -> Snapshot:
-        """Return the world as it is for *held*: its own load does not stand in its way."""
-        own = {held.number} if held.promised is not None else set()
-        return Loads(self._snapshot(), self._promises()).under(without=own)
+    def nodes(self) -> Mapping[int, NodeView]:
+        """Return what is known of the nodes."""
+        return self._snapshot().nodes
+
+    @property
+    def types(self) -> Mapping[int, TypeView]:
+        """What is known of the handler types."""
+        return self._snapshot().types
+
+    def _elsewhere(self, held: Held) -> tuple[Snapshot, list[Promise]]:
+        """Return the world without the session's own load, and what the others were promised."""
+        everyone = {p.session_id: p for p in self._promises()}
+        own, world = everyone.pop(held.number, None), self._snapshot()
+        return (without(world, own) if own is not None else world), list(everyone.values())
+
+    def _timed(self, decide: Callable[[], Decision]) -> Decision:
+        begun = time.process_time()
+        try:
+            return decide()
+        finally:
+            self.took.append(time.process_time() - begun)
 
     def _one(self, held: Held, request: Request, world: Snapshot, current: Placement | None = None) -> Decision:
         name = held.clients.algorithm or self._default

@@ -34,22 +34,12 @@ class Held:
     leaving: list[Plan] = field(default_factory=list)  # plans that it moved away from, until their frames are through
     pending: dict[int, int] | None = None  # nodes of the placement whose models load now -> which boot they had
     attempt: int = 0
-    fault: str | None = None  # which bound is broken, as measured
-    broken_since: float | None = None
-    better_since: float | None = None  # another place is
     moves: list[float] = field(default_factory=list)
     results: list[tuple[float, float]] = field(default_factory=list)  # when heard of, and latency, s: the latest
     refusals: int = 0
     sequence: int = 0
     again: float = 0.0  # s, when a refused client asks again or a repair is tried again
     tried: int = 0  # repairs that failed in a row
-
-    dropped_before: int = 0
-
-    def dropped_lately(self) -> int:
-        """Return how many frames were dropped since the last call."""
-        before, self.dropped_before = self.dropped_before, self.session.tally.dropped.total()
-        return self.dropped_before - before
 
     @property
     def limit_s(self) -> float | None:

@@ -1,9 +1,12 @@
-"""Sessions that would be better off elsewhere, moved by the coordinator's own rule (coordinator.rebalance)."""
+"""Sessions that would be better off elsewhere, moved by the coordinator's own rules: coordinator.watch says when to
+look, coordinator.elsewhere where to, coordinator.rebalance whether it is worth it.
+"""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from coordinator import rebalance
-from coordinator.allocation.base import Request, Unplaceable
+from coordinator.allocation.base import NodeView, Request, Unplaceable
+from coordinator.watch import LOOK_S, LOOKS, MOVES, OVERLOAD, OVERLOAD_S, Watch
 from simulator import asking
 from simulator.carrying import Carrier
 from simulator.deciding import Decider
@@ -11,8 +14,6 @@ from simulator.held import Held, State
 from simulator.scenario import Control
 from wire.messages import Books, NodeSession, Running
 
-AT_ONCE = 2  # sessions looked at for a better place in a period, the worst off first
-LOOK_S, LOOK_AGAIN_S = 60.0, 10.0  # one that is well is looked at so seldom; one that misses its objective, or may gain
 FRESH_S, LEAST_RESULTS, FPS_OVER_S = 10.0, 16, 5.0  # what figures are of, as node.gateway.outcomes has it
 
 
@@ -21,7 +22,10 @@ class Rebalancer:
 
     def __init__(self, settings: Control, decider: Decider, carrier: Carrier, ask: Callable[[Held], Request]) -> None:
         self._settings, self._decider, self._carrier, self._ask = settings, decider, carrier, ask
-        self._looked: dict[int, float] = {}
+        self._watches: dict[int, Watch] = {}
+        self._full: dict[int, float] = {}  # node -> since when it is overloaded, s
+        self._open: frozenset[int] = frozenset()
+        self._nowhere = False  # all are full, so nobody has a better place
         self.moves = 0
 
     def read(self, held: Held, now: float) -> None:
@@ -30,53 +34,76 @@ class Rebalancer:
         fresh = sum(now - heard < FRESH_S for heard, _ in held.results)
         held.results = held.results[-max(fresh, LEAST_RESULTS) :]
         held.fps = sum(now - heard < FPS_OVER_S for heard, _ in held.results) / FPS_OVER_S
-        wants = asking.objective(held, self._settings)
-        held.fault = rebalance.measured_fault(wants, _reported(held), held.clients.window, held.dropped_lately())
-        if held.fault is None:
-            held.broken_since = None
-        elif held.broken_since is None:
-            held.broken_since = now
+        wants, watch = asking.objective(held, self._settings), self._watch(held, now)
+        dropped = watch.drops(held.session.tally.dropped.total())
+        watch.see(rebalance.measured_fault(wants, _reported(held), held.clients.window, dropped), now)
+        if watch.fault is not None:
+            watch.hurry_when_broken(now)
 
-    def look(self, sessions: Iterable[Held], now: float) -> None:
+    def look(self, sessions: Iterable[Held], nodes: Mapping[int, NodeView], now: float) -> None:
         """Look for better places: for those whose objective is missed first, for the others now and then."""
-        may = [h for h in sessions if h.state is State.RUNNING and h.pending is None]
-        may = [h for h in may if rebalance.pause_s(tuple(now - t for t in h.moves)) <= 0]
-        due = [h for h in may if now - self._looked.setdefault(h.number, now - LOOK_AGAIN_S) >= self._wait_s(h)]
-        due.sort(key=lambda h: (h.broken_since is None, -h.clients.priority, h.broken_since or 0.0, h.number))
-        for held in due[:AT_ONCE]:
-            self._looked[held.number] = now
-            self._better(held, now)
+        running = [h for h in sessions if h.state is State.RUNNING]
+        self._note_nodes(running, nodes, now)
+        if self._nowhere:
+            return
+        moving = sum(h.pending is not None for h in running)
+        due = [(h, w) for h in running if h.pending is None and (w := self._watch(h, now)).due(now)]
+        due.sort(key=lambda d: (d[1].fault is None, d[1].next_look))
+        for held, watch in due[:LOOKS]:
+            pause = rebalance.pause_s(tuple(now - t for t in held.moves))
+            if pause > 0:
+                watch.next_look = now + min(pause, LOOK_S)
+            else:
+                moving += self._consider(held, watch, now, may=moving < MOVES)
 
-    @staticmethod
-    def _wait_s(held: Held) -> float:
-        return LOOK_S if held.broken_since is None and held.better_since is None else LOOK_AGAIN_S
+    def _watch(self, held: Held, now: float) -> Watch:
+        return self._watches.setdefault(held.number, Watch(next_look=now + LOOK_S))
 
-    def _better(self, held: Held, now: float) -> None:
+    def _note_nodes(self, running: Iterable[Held], nodes: Mapping[int, NodeView], now: float) -> None:
+        """Hurry the sessions of overloaded nodes, and all when a node is new."""
+        open_ = frozenset(n for n, view in nodes.items() if view.refuses is None)
+        new, self._open = open_ - self._open, open_
+        self._full = {n: self._full.get(n, now) for n in open_ if nodes[n].cpu_util >= OVERLOAD}
+        full = {n for n, since in self._full.items() if now - since >= OVERLOAD_S}
+        self._nowhere = full >= open_
+        full = full if open_ - self._full.keys() else set()
+        for held in running:
+            watch = self._watch(held, now)
+            if new:
+                watch.hurry(now)
+            elif held.placement is not None and held.placement.used() & full and watch.next_look - now > LOOK_S / 3:
+                watch.hurry(now + LOOK_S / 3)
+
+    def _consider(self, held: Held, watch: Watch, now: float, *, may: bool) -> bool:
+        """Judge another place; return True when the session moves there."""
         assert held.placement is not None  # noqa: S101 - it runs
         request = self._ask(held)
         try:
-            decision = self._decider.decide(held, asking.unbound(request), held.placement)
+            before, decision = self._decider.better(held, request, broken=watch.fault is not None)
         except Unplaceable:
-            return
+            watch.looked(now, better=False)
+            return False
         situation = rebalance.Situation(
-            now=self._decider.predict(held, request),
-            fault=held.fault,
-            broken_s=0.0 if held.broken_since is None else now - held.broken_since,
-            better_s=0.0 if held.better_since is None else now - held.better_since,
+            now=before,
+            fault=watch.fault,
+            broken_s=watch.broken_s(now),
+            better_s=watch.better_s(now),
             fps=held.fps or 0.0,
             moved_s_ago=tuple(now - t for t in held.moves),
         )
-        count = asking.moved(held.placement, decision.placement)
-        verdict = rebalance.judge(situation, decision.predicted, count, request.objective)
-        if not verdict.better:
-            held.better_since = None
-        elif held.better_since is None:
-            held.better_since = now
-        if verdict.move and self._carrier.begin(held, decision):
-            held.moves.append(now)
-            held.results.clear()
-            held.better_since = None
-            self.moves += 1
+        new = asking.started(held.placement, decision.placement)
+        handlers = decision.variant.topology.handlers
+        loading = rebalance.loading_ms([handlers[h] for h in new], self._decider.types)
+        count = asking.moved(held.placement, decision.placement) or len(new)
+        verdict = rebalance.judge(situation, decision.predicted, count, request.objective, loading)
+        watch.looked(now, better=verdict.better)
+        if not (verdict.move and may and self._carrier.begin(held, decision)):
+            return False
+        held.moves.append(now)
+        held.results.clear()
+        watch.moved(now)
+        self.moves += 1
+        return True
 
 
 def _reported(held: Held) -> NodeSession:

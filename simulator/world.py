@@ -109,6 +109,7 @@ def _view(number: int, kind: Kind) -> TypeView:
         handler_type=number,
         name=kind.name,
         stateful=kind.stateful,
+        load_ms=kind.load_ms,
         service_ms=kind.profile_ms or kind.ms + kind.face_ms,
         memory_mib=kind.mem_mib,
         outputs=(kind.output,),

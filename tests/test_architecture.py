@@ -15,7 +15,14 @@ MAY_IMPORT = {
     "collector": {"wire"},
     "client": {"wire"},
     # the controller's pure rules are simulated too
-    "simulator": {"coordinator.allocation", "coordinator.admission", "coordinator.rebalance", "wire"},
+    "simulator": {
+        "coordinator.allocation",
+        "coordinator.admission",
+        "coordinator.elsewhere",
+        "coordinator.rebalance",
+        "coordinator.watch",
+        "wire",
+    },
 }
 PURE = [
     "coordinator/allocation",
