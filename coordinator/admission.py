@@ -101,11 +101,6 @@ def breaks(decision: Decision, request: Request, loads: Loads) -> list[Break]:
     return [b for b in found if b is not None] + _overloaded(loads, more)
 
 
-def _full_with(decision: Decision, request: Request, loads: Loads) -> list[Break]:
-    """Return the part of what breaks() says that takes no predictions: the nodes that would be full."""
-    return _overloaded(loads, _more(decision, request, loads))
-
-
 def _more(decision: Decision, request: Request, loads: Loads) -> Cores:
     return cores(decision.variant, decision.placement, request.rate or 0.0, loads.snapshot)
 
@@ -170,20 +165,21 @@ class _Gate:
                 if not seen:
                     raise
                 raise Refused(tuple(seen), (), error.reasons | avoid) from error
-            found, wrong = (
-                list[Break](),
-                self._wrong(_full_with(decision, request, self._loads)) if seen or self._brief else [],
-            )
-            if (
-                not wrong
-            ):  # nobody needs to be told of all that would break where it is known at once that something does
-                found = breaks(decision, request, self._loads)
-                wrong = self._wrong(found)
+            found = self._breaks(decision, request, brief=self._brief or bool(seen))
+            wrong = self._wrong(found)
             if not wrong:
                 return Admitted(decision=decision, displaced=tuple(found))
             seen, avoid = seen or wrong, avoid or self._full(request)
             avoid |= {n: b.why for b in wrong for n in b.node_ids}
         raise Refused(tuple(seen), (), avoid)
+
+    def _breaks(self, decision: Decision, request: Request, *, brief: bool) -> list[Break]:
+        """Return what breaks; in *brief* only the nodes that would be full, where these are reason enough."""
+        if brief:
+            full = _overloaded(self._loads, _more(decision, request, self._loads))
+            if self._wrong(full):
+                return full
+        return breaks(decision, request, self._loads)
 
     def _full(self, request: Request) -> dict[int, str]:
         """Return the nodes that not even the smallest of the request's handlers may come to, and why."""
