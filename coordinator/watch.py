@@ -11,9 +11,7 @@ MOVES = 2  # at a time
 OVERLOAD, OVERLOAD_S = 90.0, 5.0  # % CPU of a node for so long: its sessions are looked at soon
 LOOK_S = 30.0  # between two looks for a better place, where nothing is wrong
 AGAIN_S = 2.0  # when a better place was seen, or something is broken
-PATIENT = (
-    3  # looks that found nothing; after each more the wait doubles: the next few seconds will bring nothing either
-)
+PATIENT = 3  # looks that found nothing; after each more the wait doubles
 CALM_S = 10.0  # an objective must be met for so long to count as met again
 TELL_S = 60.0  # between two events about the same session's objective
 FAILED_S = 15.0  # after a move that failed, doubled each time

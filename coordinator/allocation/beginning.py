@@ -76,6 +76,7 @@ def proven(search: Search, rank: Rank, bound: float) -> bool:
 
 
 def by_latency(search: Search) -> bool:
+    """Return True where placements are compared by their latency first."""
     objective = search.request.objective
     return objective.maximize is not Maximize.THROUGHPUT and objective.minimize not in (Minimize.COST, Minimize.ENERGY)
 

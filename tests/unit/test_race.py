@@ -46,7 +46,6 @@ class Tells:
 def race(algorithm: Tells, *, objective: Objective | None = None, explain: bool = False) -> Race:
     objective = objective or Objective(minimize=Minimize.LATENCY)
     asked = [Request(service="s", variants=(v,), objective=objective, explain=explain) for v in VARIANTS_]
-    # what decide() asks for: one variant at a time of a request that has them all
     return Race(algorithm, asked, WORLD, None)
 
 
