@@ -20,18 +20,19 @@ from coordinator.allocation.loads import Promise, without
 from coordinator.allocation.predict import predict
 from coordinator.deciding import Decider
 from coordinator.elsewhere import Alternatives, better
+from coordinator.overload import Overload
 from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.promises import entries
 from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading_ms, measured_fault, named, pause_s
 from coordinator.records import Planned, SessionRecord, replace
 from coordinator.repair import moves, started
 from coordinator.sessions import State
-from coordinator.snapshot import placement
+from coordinator.snapshot import NodeStatus, placement
 from coordinator.store import StaleEpoch
 from coordinator.usual import undisturbed
-from coordinator.watch import LOOK_S, LOOKS, MOVES, OVERLOAD, OVERLOAD_S, Watch
+from coordinator.watch import LOOK_S, LOOKS, MOVES, Watch
 from wire.database import DatabaseAway
-from wire.messages import Heartbeat, NodeSession, Objective
+from wire.messages import NodeSession, Objective
 
 REASON = "rebalanced: "  # how the moves of this kind begin in the history
 EVENTS = 10_000
@@ -54,27 +55,25 @@ class Rebalancer:
         self._watches: dict[int, Watch] = {}
         self._moved: dict[int, list[float]] = {}  # session_id -> wall times of its moves for this reason
         self._moving: set[int] = set()
-        self._full: dict[int, float] = {}  # node_id -> since when it is overloaded, monotonic s
-        self._nodes: frozenset[int] = frozenset()
-        self._nowhere = False  # all are full, so nobody has a better place
+        self._overload = Overload()
         self._looking = threading.Event()
         self._lock = threading.Lock()  # of _moving
 
     def tick(self, at: float) -> None:
         """Look at what heartbeats say, and at some sessions for a better place. at: monotonic s."""
-        alive = self._parts.registry.alive()
+        nodes = self._parts.registry.status()
         sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
         self._watches = {i: w for i, w in self._watches.items() if i in sessions}
         self._moved = {i: m for i, m in dict(self._moved).items() if i in sessions}
-        self._parts.usual.hear(undisturbed(self._parts.registry.status(), sessions), at)
-        self._note_nodes(alive, sessions, at)
-        reported = entries(alive)
+        self._parts.usual.hear(undisturbed(nodes, sessions), at)
+        self._hurry(nodes, sessions, at)
+        reported = entries(self._parts.registry.alive())
         for session_id, session in sessions.items():
             entry = reported.get((session_id, session.epoch))
             if entry is not None:
                 self._see(session, entry, at)
         due = [(s, self._watch(i, at)) for i, s in sessions.items() if self._due(i, at)]
-        if due and not self._nowhere and not self._looking.is_set():
+        if due and not self._overload.nowhere and not self._looking.is_set():
             self._looking.set()
             self._placer.background.submit(self._guarded_look, due, at)
 
@@ -90,24 +89,18 @@ class Rebalancer:
         if news is not None:
             self._placer.event(session, news.event, cause="objective", why=news.why)
 
-    def _note_nodes(self, alive: Mapping[int, Heartbeat], sessions: Mapping[int, SessionRecord], at: float) -> None:
-        """Hurry the sessions of overloaded nodes, those displaced, and all when a node is new."""
-        self._full = {n: self._full.get(n, at) for n, b in alive.items() if b.load.cpu_util >= OVERLOAD}
-        full = {n for n, since in self._full.items() if at - since >= OVERLOAD_S}
-        self._nowhere = full >= alive.keys()
-        full = full if alive.keys() - self._full.keys() else set()
-        open_nodes = frozenset(n for n, s in self._parts.registry.status().items() if s.refuses is None)
-        new, self._nodes = open_nodes - self._nodes, open_nodes
-        hurried = set[int]()
+    def _hurry(self, nodes: Mapping[int, NodeStatus], sessions: Mapping[int, SessionRecord], at: float) -> None:
+        """Hurry the sessions that were displaced, those of overloaded nodes, and all when a node is new."""
+        self._overload.note({n: s.heartbeat.load.cpu_util for n, s in nodes.items() if s.refuses is None}, at)
+        displaced = set[int]()
         while not self._parts.displaced.empty():
-            hurried.add(self._parts.displaced.get())
+            displaced.add(self._parts.displaced.get())
         for session_id, session in sessions.items():
             watch = self._watch(session_id, at)
-            if new or session_id in hurried:
-                watch.displaced = watch.displaced or session_id in hurried
+            if session_id in displaced:
+                watch.displaced = True
                 watch.hurry(at)
-            elif session.plan.used() & full and watch.next_look - at > LOOK_S / 3:
-                watch.hurry(at + LOOK_S / 3)
+            self._overload.hurry(watch, session.plan.used(), at)
 
     def _watch(self, session_id: int, at: float) -> Watch:
         return self._watches.setdefault(session_id, Watch(next_look=at + LOOK_S))

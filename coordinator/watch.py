@@ -8,7 +8,6 @@ from coordinator.rebalance import PATIENCE_S
 
 LOOKS = 4  # sessions looked at in one period
 MOVES = 2  # at a time
-OVERLOAD, OVERLOAD_S = 90.0, 5.0  # % CPU of a node for so long: its sessions are looked at soon
 LOOK_S = 30.0  # between two looks for a better place, where nothing is wrong
 AGAIN_S = 2.0  # when a better place was seen, or something is broken
 PATIENT = 3  # looks that found nothing; after each more the wait doubles

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from coordinator import rebalance
 from coordinator.allocation.base import NodeView, Request, Unplaceable
-from coordinator.watch import LOOK_S, LOOKS, MOVES, OVERLOAD, OVERLOAD_S, Watch
+from coordinator.overload import Overload
+from coordinator.watch import LOOK_S, LOOKS, MOVES, Watch
 from simulator import asking
 from simulator.carrying import Carrier
 from simulator.deciding import Decider
@@ -23,9 +24,7 @@ class Rebalancer:
     def __init__(self, settings: Control, decider: Decider, carrier: Carrier, ask: Callable[[Held], Request]) -> None:
         self._settings, self._decider, self._carrier, self._ask = settings, decider, carrier, ask
         self._watches: dict[int, Watch] = {}
-        self._full: dict[int, float] = {}  # node -> since when it is overloaded, s
-        self._open: frozenset[int] = frozenset()
-        self._nowhere = False  # all are full, so nobody has a better place
+        self._overload = Overload()
         self.moves = 0
 
     def read(self, held: Held, now: float) -> None:
@@ -43,8 +42,10 @@ class Rebalancer:
     def look(self, sessions: Iterable[Held], nodes: Mapping[int, NodeView], now: float) -> None:
         """Look for better places: for those whose objective is missed first, for the others now and then."""
         running = [h for h in sessions if h.state is State.RUNNING]
-        self._note_nodes(running, nodes, now)
-        if self._nowhere:
+        self._overload.note({n: view.cpu_util for n, view in nodes.items() if view.refuses is None}, now)
+        for held in running:
+            self._overload.hurry(self._watch(held, now), held.placement.used() if held.placement else (), now)
+        if self._overload.nowhere:
             return
         moving = sum(h.pending is not None for h in running)
         due = [(h, w) for h in running if h.pending is None and (w := self._watch(h, now)).due(now)]
@@ -58,21 +59,6 @@ class Rebalancer:
 
     def _watch(self, held: Held, now: float) -> Watch:
         return self._watches.setdefault(held.number, Watch(next_look=now + LOOK_S))
-
-    def _note_nodes(self, running: Iterable[Held], nodes: Mapping[int, NodeView], now: float) -> None:
-        """Hurry the sessions of overloaded nodes, and all when a node is new."""
-        open_ = frozenset(n for n, view in nodes.items() if view.refuses is None)
-        new, self._open = open_ - self._open, open_
-        self._full = {n: self._full.get(n, now) for n in open_ if nodes[n].cpu_util >= OVERLOAD}
-        full = {n for n, since in self._full.items() if now - since >= OVERLOAD_S}
-        self._nowhere = full >= open_
-        full = full if open_ - self._full.keys() else set()
-        for held in running:
-            watch = self._watch(held, now)
-            if new:
-                watch.hurry(now)
-            elif held.placement is not None and held.placement.used() & full and watch.next_look - now > LOOK_S / 3:
-                watch.hurry(now + LOOK_S / 3)
 
     def _consider(self, held: Held, watch: Watch, now: float, *, may: bool) -> bool:
         """Judge another place; return True when the session moves there."""

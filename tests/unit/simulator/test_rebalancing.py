@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from coordinator.allocation.base import NodeView, Placement, Request, Unplaceable
-from coordinator.watch import LOOK_S, OVERLOAD, OVERLOAD_S
+from coordinator.overload import OVERLOAD, OVERLOAD_S
+from coordinator.watch import LOOK_S
 from simulator.held import State
 from simulator.rebalancing import Rebalancer
 from simulator.scenario import Control
