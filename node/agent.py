@@ -28,14 +28,12 @@ from node.processes.limits import memory_mb
 from node.processes.progress import progress_path
 from node.processes.supervision import ChildState
 from node.reporting.telemetry_sink import Sink
+from node.roster import Roster
 from node.sessions import (
     BadPlan,
     Change,
-    Ended,
     Event,
     NotPrepared,
-    SessionInUse,
-    UnknownSession,
     check_epoch,
     diff,
     leaving,
@@ -79,10 +77,7 @@ class Agent:
         self._launcher = launcher
         self._sink = sink
         self._galleries = galleries
-        self._sessions: dict[int, Held] = {}
-        self._changed_at: dict[int, float] = {}  # monotonic, s: the last change by the API, also of ended sessions
-        self._ended = Ended()
-        self._lock = threading.Lock()  # of the three above
+        self.roster = Roster()
         self._attached = threading.Condition()
         self._access = settings.child.access
         self._access_changed = False  # since the start
@@ -107,10 +102,7 @@ class Agent:
     def stop(self) -> None:
         """Wait for what `close` began (without it, for nothing), then end every child process."""
         self.gateway.end(max(self._drained_by, time.monotonic()) + 1.0)
-        with self._lock:
-            held = list(self._sessions.values())
-            self._sessions.clear()
-        self._end([(s.session_id, slot) for s in held for slot in list(s.slots.values())])
+        self._end([(s.session_id, slot) for s in self.roster.clear() for slot in list(s.slots.values())])
 
     def take_access(self, access: Access) -> None:
         """Have all children go by *access*, and those that follow them."""
@@ -133,13 +125,13 @@ class Agent:
         Raises BadPlan, StaleEpoch, SessionInUse, NotPrepared (the session is kept: repeat, or delete).
         """
         self._check(plan)
-        held = self._hold(Held(session_id, plan, older, entry_port))
+        held = self.roster.hold(Held(session_id, plan, older, entry_port))
         with held.lock:
-            self._must_hold(held)
+            self.roster.must_hold(held)
             check_epoch(held.plan, plan)
-            self._touch(session_id)
+            self.roster.touch(session_id)
             self._carry_out(held, plan)
-            self._touch(session_id)
+            self.roster.touch(session_id)
             return held.status(self.node_id)
 
     def start_session(self, session_id: int) -> NodeSession:
@@ -156,15 +148,15 @@ class Agent:
         Clients get 503 from now on; a later plan that leaves the entry here takes it back. Raises UnknownSession,
         NotPrepared when the gateway does not answer.
         """
-        held = self._find(session_id)
+        held = self.roster.find(session_id)
         with held.lock:
-            self._must_hold(held)
-            self._touch(session_id)
+            self.roster.must_hold(held)
+            self.roster.touch(session_id)
             held.final_books = None
             self.gateway.send(control.HandOver(session_id=session_id, patience=HAND_OVER_S))
             with self._attached:
                 self._attached.wait_for(lambda: held.final_books is not None, HAND_OVER_S + ATTACH_S)
-            self._touch(session_id)
+            self.roster.touch(session_id)
             if held.final_books is None:
                 raise NotPrepared(f"the gateway is {self.gateway.state}: it has not handed session {session_id} over")
             logger.info("session %d: the entry is handed over", session_id)
@@ -172,43 +164,37 @@ class Agent:
 
     def delete(self, session_id: int) -> bool:
         """End the session and its processes; returns False when there was none."""
-        self._touch(session_id)
-        held = self._sessions.get(session_id)
+        self.roster.touch(session_id)
+        held = self.roster.get(session_id)
         if held is None:
             return False
         end_slots_now = list(held.slots.values())  # a PUT that waits for them must not make us wait
         for slot in end_slots_now:
             slot.child.ask_to_end(HANDLER_PATIENCE_S)
         with held.lock:
-            with self._lock:
-                self._sessions.pop(session_id, None)
-                self._ended.note(session_id, held.plan.epoch, time.monotonic())
+            self.roster.end(held)
             self.gateway.send(control.Detach(session_id=session_id))
             self._end([(session_id, slot) for slot in held.slots.values()])
             held.slots.clear()
-            self._touch(session_id)
+            self.roster.touch(session_id)
         logger.info("session %d deleted", session_id)
         return True
 
     def session(self, session_id: int) -> NodeSession:
         """Return a session. Raises UnknownSession."""
-        return self._find(session_id).status(self.node_id)
+        return self.roster.find(session_id).status(self.node_id)
 
     def plan(self, session_id: int) -> SessionPlan:
         """Return the plan held. Raises UnknownSession."""
-        return self._find(session_id).plan
+        return self.roster.find(session_id).plan
 
     def sessions(self) -> list[NodeSession]:
         """Return all sessions, by id."""
-        with self._lock:
-            held = sorted(self._sessions.values(), key=lambda s: s.session_id)
-        return [s.status(self.node_id) for s in held]
+        return [s.status(self.node_id) for s in self.roster.all()]
 
     def entries(self) -> list[control.SessionStats]:
         """Return what the gateway last said of each session whose entry is here."""
-        with self._lock:
-            held = list(self._sessions.values())
-        return [s.stats for s in held if s.stats is not None and s.plan.entry.node_id == self.node_id]
+        return [s.stats for s in self.roster.all() if s.stats is not None and s.plan.entry.node_id == self.node_id]
 
     @property
     def gateway_restarts(self) -> int:
@@ -217,30 +203,11 @@ class Agent:
 
     def slots(self) -> list[tuple[int, HandlerSlot]]:
         """Return (session_id, slot) of all handlers."""
-        with self._lock:
-            held = list(self._sessions.values())
-        return [(s.session_id, slot) for s in held for slot in list(s.slots.values())]
-
-    def changed_since(self, session_id: int, moment: float) -> bool:
-        """Return True when the API has changed the session since *moment* (monotonic, s), or is at it."""
-        with self._lock:
-            held = self._sessions.get(session_id)
-            recent = self._changed_at.get(session_id, -1.0) >= moment
-        if held is None or recent:
-            return recent
-        if not held.lock.acquire(blocking=False):
-            return True
-        held.lock.release()
-        return False
-
-    def ended(self, session_id: int, epoch: int) -> bool:
-        """Return True when this node was lately told to end that epoch of the session."""
-        with self._lock:
-            return self._ended.covers(session_id, epoch, time.monotonic())
+        return [(s.session_id, slot) for s in self.roster.all() for slot in list(s.slots.values())]
 
     def is_older(self, session_id: int) -> bool:
         """Return True for a session of the older protocol."""
-        held = self._sessions.get(session_id)
+        held = self.roster.get(session_id)
         return held is not None and held.older
 
     # --- sessions
@@ -260,36 +227,12 @@ class Agent:
         if plan.accept_from > plan.epoch:
             raise BadPlan(f"accept_from {plan.accept_from} is newer than epoch {plan.epoch}", "/accept_from")
 
-    def _hold(self, new: Held) -> Held:
-        """Return the session held under that id, *new* where there is none. Raises SessionInUse."""
-        with self._lock:
-            held = self._sessions.setdefault(new.session_id, new)
-            if held is not new and (held.older or new.older):
-                raise SessionInUse(f"session {new.session_id} is in use here")
-            return held
-
-    def _must_hold(self, held: Held) -> None:
-        if self._sessions.get(held.session_id) is not held:
-            raise UnknownSession(f"session {held.session_id} was deleted meanwhile")
-
-    def _find(self, session_id: int) -> Held:
-        held = self._sessions.get(session_id)
-        if held is None:
-            raise UnknownSession(f"no session {session_id} on this node")
-        return held
-
-    def _touch(self, session_id: int) -> None:
-        with self._lock:
-            now = time.monotonic()
-            self._changed_at = {s: t for s, t in self._changed_at.items() if now - t < 60}
-            self._changed_at[session_id] = now
-
     def _command(self, session_id: int, event: Event) -> NodeSession:
-        held = self._find(session_id)
+        held = self.roster.find(session_id)
         with held.lock:
-            self._must_hold(held)
+            self.roster.must_hold(held)
             held.apply(event)
-            self._touch(session_id)
+            self.roster.touch(session_id)
             self._set_gateway(held)
             for slot in held.slots.values():
                 slot.child.send(control.SetRunning(running=held.running))
@@ -392,8 +335,7 @@ class Agent:
     # --- what children say (in their threads)
 
     def _greet_gateway(self) -> list[control.Message]:
-        with self._lock:
-            held = list(self._sessions.values())
+        held = self.roster.all()
         messages: list[control.Message] = [s.attach() for s in held if s.state is not Running.PREPARING]
         for s in held:
             messages += [_gave_up(s.session_id, h, why) for h, why in s.failed().items()]
@@ -414,29 +356,15 @@ class Agent:
             logger.warning("the gateway is back, pid %s", self.gateway.pid)
 
     def _gateway_said(self, message: Any) -> None:
-        if isinstance(message, control.Attached):
+        if isinstance(message, control.Attached | control.StateSet | control.HandedOver):
             with self._attached:
-                held = self._sessions.get(message.session_id)
+                held = self.roster.get(message.session_id)
                 if held is not None:
-                    held.not_attached = message.failure
-                    held.attached = message.epoch if message.failure is None else None
-                    held.gateway_acts_by = held.gateway_state  # one that was greeted anew has it from there
-                self._attached.notify_all()
-        elif isinstance(message, control.StateSet):
-            with self._attached:
-                held = self._sessions.get(message.session_id)
-                if held is not None:
-                    held.gateway_acts_by = message.state
-                self._attached.notify_all()
-        elif isinstance(message, control.HandedOver):
-            with self._attached:
-                held = self._sessions.get(message.session_id)
-                if held is not None:
-                    held.final_books = message.books
+                    held.hear(message)
                 self._attached.notify_all()
         elif isinstance(message, control.Telemetry):
             for stats in message.sessions:
-                held = self._sessions.get(stats.session_id)
+                held = self.roster.get(stats.session_id)
                 if held is not None:
                     held.stats = stats
             self._sink.take(message)

@@ -46,14 +46,14 @@ class Convergence:
         held = {s.session_id: s for s in self._agent.sessions()}
         for wanted in answer.sessions:
             steps = _steps(wanted, held.get(wanted.session_id))
-            if self._agent.ended(wanted.session_id, wanted.epoch):
+            if self._agent.roster.ended(wanted.session_id, wanted.epoch):
                 continue  # another coordinator knows better
             since = asked_at if Step.PUT in steps else asked_at - SETTLE_S
-            if steps and not self._agent.changed_since(wanted.session_id, since):
+            if steps and not self._agent.roster.changed_since(wanted.session_id, since):
                 self._begin(wanted.session_id, lambda w=wanted, s=steps: self._take(w, s))  # type: ignore[misc]
         ours = [s for s in held if not self._agent.is_older(s)]
         for session_id in self._strangers.expired(ours, [w.session_id for w in answer.sessions], time.monotonic()):
-            if not self._agent.changed_since(session_id, asked_at):
+            if not self._agent.roster.changed_since(session_id, asked_at):
                 logger.warning("session %d is unknown to the coordinator: it ends here", session_id)
                 self._begin(session_id, lambda s=session_id: self._agent.delete(s))  # type: ignore[misc]
 

@@ -115,6 +115,17 @@ class Held:
     def configure(self) -> control.Configure:
         return control.Configure(plan=self.plan, running=self.running)
 
+    def hear(self, answer: control.Attached | control.StateSet | control.HandedOver) -> None:
+        """Take what the gateway says it has done."""
+        if isinstance(answer, control.HandedOver):
+            self.final_books = answer.books
+        elif isinstance(answer, control.StateSet):
+            self.gateway_acts_by = answer.state
+        else:
+            self.not_attached = answer.failure
+            self.attached = answer.epoch if answer.failure is None else None
+            self.gateway_acts_by = self.gateway_state  # one that was greeted anew has it from there
+
     def failed(self) -> dict[int, str]:
         """Return the handlers that are given up, with the reasons."""
         return {
