@@ -2,6 +2,7 @@
 
     PUT ─▶ start new handlers ─▶ wait until ready ─▶ configure the kept ones ─▶ gateway attaches ─▶ end the others
     a handler died and is ready again ─▶ gateway: HandlerLost         given up ─▶ HandlerGaveUp, the session has failed
+    a handler sent frames by a plan that was over for them ─▶ gateway: HandlerLost
     the gateway died ─▶ its successor is greeted with Attach for every session (and what is given up)
 
 Each session has a lock, held by whoever changes it. Nothing waits for a frame here.
@@ -306,7 +307,7 @@ class Agent:
         hooks = Hooks(
             greeting=lambda: [held.configure(), *self._access_news(url)],
             ready=lambda again, blame: self._handler_ready(session_id, slot, again, blame),
-            message=lambda message: self._handler_said(slot, message),
+            message=lambda message: self._handler_said(held, slot, message),
             gave_up=partial(self._handler_gave_up, session_id, handler_id),
         )
         slot = HandlerSlot(handler_id, spec.handler_type, self._launcher, job, hooks, url)
@@ -377,11 +378,14 @@ class Agent:
             lost = control.HandlerLost(session_id=session_id, handler_id=handler_id, blame=blame, why=slot.child.died)
             self.gateway.send(lost)
 
-    def _handler_said(self, slot: HandlerSlot, message: Any) -> None:
+    def _handler_said(self, held: Held, slot: HandlerSlot, message: Any) -> None:
         if isinstance(message, control.Telemetry):
             slot.count(message)
             self._sink.served(slot.handler_type, message)
             self._sink.take(message)
+        elif isinstance(message, control.Astray) and slot.astray(held.plan.epoch):
+            logger.info("session %d handler %d: frames went by an older plan", held.session_id, slot.handler_id)
+            self.gateway.send(control.HandlerLost(session_id=held.session_id, handler_id=slot.handler_id))
 
     def _handler_gave_up(self, session_id: int, handler_id: int, reason: str) -> None:
         self.gateway.send(_gave_up(session_id, handler_id, reason))

@@ -28,8 +28,14 @@ class HandlerSlot:
         self.queue_size = 0
         self._mean = SlidingMean(time.monotonic())  # ms per frame
         self._sampled = (0, 0.0)  # frames, service_ms_sum: what samples have told
+        self._astray_at: int | None = None  # epoch
         self._lock = threading.Lock()  # of the counters: they are read and sampled in different threads
         self.child = Child(launcher, job, hooks)
+
+    def astray(self, epoch: int) -> bool:
+        """Return whether its word that frames went astray is the first under the plan of *epoch*: one is enough."""
+        first, self._astray_at = epoch != self._astray_at, epoch
+        return first
 
     def new_process(self) -> None:
         """Note that another process does the work from now on."""

@@ -77,7 +77,9 @@ class HandOver(Message, frozen=True, kw_only=True, tag="hand_over"):
 
 
 class HandlerLost(Message, frozen=True, kw_only=True, tag="handler_lost"):
-    """A local handler died and a new process is ready: the entry must send unanswered frames again."""
+    """A local handler died and a new process is ready, or sent frames astray: the entry must send unanswered frames
+    again.
+    """
 
     session_id: int
     handler_id: int
@@ -179,6 +181,10 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
     sessions: list[SessionStats] = []
 
 
+class Astray(Message, frozen=True, kw_only=True, tag="astray"):
+    """The handler sent frames by a plan that was over for them: the entry must send unanswered frames again."""
+
+
 class Drained(Message, frozen=True, kw_only=True, tag="drained"):
     """Answer to Shutdown."""
 
@@ -187,7 +193,7 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 ToHandler = Configure | SetRunning | NewAccess | Shutdown
 ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | NewAccess | Shutdown
-FromChild = Ready | Failed | Attached | StateSet | HandedOver | Telemetry | Drained
+FromChild = Ready | Failed | Attached | StateSet | HandedOver | Telemetry | Astray | Drained
 
 _encoder = msgspec.msgpack.Encoder()
 to_handler = msgspec.msgpack.Decoder(ToHandler)

@@ -24,6 +24,7 @@ class Link:
     recorder: Recorder
     progress: ProgressFile
     inbox: Inbox
+    astray: Callable[[], None]  # says that frames went by an older plan than theirs, and are perhaps nowhere
 
     def note(self, sequence: int, event: PacketEvent, at: float, size: int | None = None) -> None:
         """Record an event of a frame."""

@@ -51,6 +51,7 @@ class FrameLoop:
     def run(self) -> None:
         """Handle frames until closing."""
         while not self._closing.is_set():
+            self._outgoing.look_back()
             data = self._next()
             while data is not None:
                 self._take(data)

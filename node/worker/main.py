@@ -22,6 +22,7 @@ from handlers.base import Context, Handler, Source, Unavailable, load_class, rea
 from node.processes import control
 from node.processes.confinement import confine_handler
 from node.processes.control import (
+    Astray,
     ChildSettings,
     Configure,
     Failed,
@@ -155,7 +156,9 @@ class Worker:
         if handler is None:
             return
         progress = ProgressFile(progress_path(self._settings.run_path, session_id, handler_id))
-        link = Link(session_id, handler_id, self._settings, self.routing, sender, self.recorder, progress, inbox)
+        link = Link(
+            session_id, handler_id, self._settings, self.routing, sender, self.recorder, progress, inbox, self._astray
+        )
         try:
             if isinstance(handler, Source):
                 SourceLoop(link, handler, self.running, self.closing).run()
@@ -166,6 +169,10 @@ class Worker:
             sender.close()
             inbox.close()
             self._last_words()
+
+    def _astray(self) -> None:
+        with contextlib.suppress(OSError):  # the agent is gone, and this process with it
+            self.say(Astray())
 
     def _last_words(self) -> None:
         telemetry = self.recorder.take()

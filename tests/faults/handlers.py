@@ -1,10 +1,13 @@
 """Light handlers of the fault laboratory: they tell which frame they had, and what they had before."""
 
 import os
+import time
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
 from tests.faults.marks import number_in
+
+LOAD_S = 2.0  # of SlowStartHandler
 
 
 class ReadHandler(Handler[Params]):
@@ -43,3 +46,17 @@ class CountHandler(Handler[Params]):
         """Return the box with the count, from 0."""
         self._count += 1
         return Boxes([Box(str(os.getpid()), 1.0, boxes[0].x, self._count - 1, 0, 0)])
+
+
+class SlowStartHandler(Handler[Params]):
+    """Image -> Image: the picture, by a handler that loads for longer than others need to go on without it."""
+
+    inputs, outputs = (Image,), (Image,)
+
+    def prepare(self) -> None:
+        """Load."""
+        time.sleep(LOAD_S)
+
+    def execute(self, image: Image) -> Image:
+        """Return *image*."""
+        return image

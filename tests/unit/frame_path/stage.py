@@ -76,7 +76,10 @@ class Stage:
         settings = ChildSettings(
             node_id=1, channel_name=self.place.name, run_path=str(self.place.path), max_frame_bytes=1 << 20
         )
-        self.link = Link(SESSION, 1, settings, lambda: routing, self.sender, self.recorder, self.progress, self.inbox)
+        self.astray = 0  # how often the handler said that frames went astray
+        self.link = Link(
+            SESSION, 1, settings, lambda: routing, self.sender, self.recorder, self.progress, self.inbox, self._astray
+        )
         self.loop = threading.Thread(target=FrameLoop(self.link, self.handler, self.closing).run)
 
     def downstream(self, handler_id: int) -> Inbox:
@@ -88,6 +91,9 @@ class Stage:
     def give(self, pieces: list[packet.Buffer]) -> None:
         """Send a packet to the handler, waiting for room."""
         assert self.upstream.to_handler(self.plan.routes[1][0], (SESSION, 1, 0), 1, pieces, epoch=self.plan.epoch)
+
+    def _astray(self) -> None:
+        self.astray += 1
 
     def close(self) -> None:
         self.closing.set()

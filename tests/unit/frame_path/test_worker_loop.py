@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pytest
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
@@ -148,4 +149,26 @@ def test_a_frame_that_came_before_its_plan_goes_by_that_plan(place: Place) -> No
         header = msgspec.structs.replace(packet.decode(memoryview(b"".join(picture(5, 0)))).header, epoch=2)
         Outgoing(link, Lender(link)).send(Routing(older, 1, PORTS), header, [], [])
         assert received(inbox).header.sequence == 5
+        inbox.close()
+
+
+@pytest.mark.parametrize(("accept_from", "astray"), [(3, 1), (2, 1), (1, 0)])
+def test_frames_that_went_by_a_plan_which_is_over_are_told_of_once(place: Place, accept_from: int, astray: int) -> None:
+    """The places of a plan that is welcome still had them."""
+    older = fan_out(2)
+    newer = msgspec.structs.replace(fan_out(3), epoch=3, accept_from=accept_from)
+    with staged(place, older, Plugin) as stage:
+        inbox, known = stage.downstream(2), [Routing(older, 1, PORTS)]
+        link = replace(stage.link, routing=lambda: known[-1])
+        outgoing = Outgoing(link, Lender(link))
+        for sequence in (5, 6):
+            header = msgspec.structs.replace(packet.decode(memoryview(b"".join(picture(sequence, 0)))).header, epoch=3)
+            outgoing.send(known[0], header, [], [])
+            assert received(inbox).header.sequence == sequence
+        outgoing.look_back()
+        assert stage.astray == 0, "before the plan nobody knows whether it is over"
+        known.append(Routing(newer, 1, PORTS))
+        for _ in range(2):
+            outgoing.look_back()
+        assert stage.astray == astray
         inbox.close()
