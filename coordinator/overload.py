@@ -9,30 +9,29 @@ SOON_S = LOOK_S / 3  # within it the sessions of an overloaded node are looked a
 
 
 class Overload:
-    """Of the nodes that take new handlers. Times: monotonic s.
-
-    nowhere: all of them are overloaded, so nobody has a better place.
-    """
+    """Times: monotonic s. nowhere: all nodes that take new handlers are overloaded, so nobody has a better place."""
 
     def __init__(self) -> None:
         self.nowhere = False
         self._since: dict[int, float] = {}  # node -> since when it has been at OVERLOAD
         self._open: frozenset[int] = frozenset()
         self._overloaded: frozenset[int] = frozenset()
-        self._new = False
+        self._new = self._room = False
 
-    def note(self, cpu_util: Mapping[int, float], at: float) -> None:
-        """Take the CPU load of the nodes that take new handlers, %."""
-        self._new, self._open = bool(cpu_util.keys() - self._open), frozenset(cpu_util)
+    def note(self, cpu_util: Mapping[int, float], takers: Collection[int], at: float) -> None:
+        """Take the CPU load of the living nodes, %. takers: those that take new handlers."""
+        open_ = frozenset(takers)
+        self._new, self._open = bool(open_ - self._open), open_
         self._since = {n: self._since.get(n, at) for n, load in cpu_util.items() if load >= OVERLOAD}
         self._overloaded = frozenset(n for n, since in self._since.items() if at - since >= OVERLOAD_S)
-        self.nowhere = self._overloaded >= self._open
+        self._room = bool(open_ - self._since.keys())
+        self.nowhere = self._overloaded >= open_
 
     def hurry(self, watch: Watch, used: Collection[int], at: float) -> None:
         """Have a session that uses the nodes *used* looked at: at once when there is a new node; soon when one of them
-        is overloaded and another node has room.
+        is overloaded and a node that takes new handlers has room.
         """
         if self._new:
             watch.hurry(at)
-        elif not self._overloaded.isdisjoint(used) and self._open - self._since.keys():
+        elif self._room and not self._overloaded.isdisjoint(used):
             watch.hurry(at + SOON_S)

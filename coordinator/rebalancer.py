@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Mapping
 from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from coordinator.admission import view
@@ -27,12 +28,12 @@ from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading
 from coordinator.records import Planned, SessionRecord, replace
 from coordinator.repair import moves, started
 from coordinator.sessions import State
-from coordinator.snapshot import NodeStatus, placement
+from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
 from coordinator.usual import undisturbed
 from coordinator.watch import LOOK_S, LOOKS, MOVES, Watch
 from wire.database import DatabaseAway
-from wire.messages import NodeSession, Objective
+from wire.messages import Heartbeat, NodeSession, Objective
 
 REASON = "rebalanced: "  # how the moves of this kind begin in the history
 EVENTS = 10_000
@@ -61,19 +62,19 @@ class Rebalancer:
 
     def tick(self, at: float) -> None:
         """Look at what heartbeats say, and at some sessions for a better place. at: monotonic s."""
-        nodes = self._parts.registry.status()
+        alive = self._parts.registry.alive()
         sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
         self._watches = {i: w for i, w in self._watches.items() if i in sessions}
         self._moved = {i: m for i, m in dict(self._moved).items() if i in sessions}
-        self._parts.usual.hear(undisturbed(nodes, sessions), at)
-        self._hurry(nodes, sessions, at)
-        reported = entries(self._parts.registry.alive())
+        self._parts.usual.hear(undisturbed(self._parts.registry.status(), sessions), at)
+        self._hurry(alive, sessions, at)
+        reported = entries(alive)
         for session_id, session in sessions.items():
             entry = reported.get((session_id, session.epoch))
             if entry is not None:
                 self._see(session, entry, at)
         due = [(s, self._watch(i, at)) for i, s in sessions.items() if self._due(i, at)]
-        if due and not self._overload.nowhere and not self._looking.is_set():
+        if due and not self._looking.is_set():
             self._looking.set()
             self._placer.background.submit(self._guarded_look, due, at)
 
@@ -89,9 +90,11 @@ class Rebalancer:
         if news is not None:
             self._placer.event(session, news.event, cause="objective", why=news.why)
 
-    def _hurry(self, nodes: Mapping[int, NodeStatus], sessions: Mapping[int, SessionRecord], at: float) -> None:
+    def _hurry(self, alive: Mapping[int, Heartbeat], sessions: Mapping[int, SessionRecord], at: float) -> None:
         """Hurry the sessions that were displaced, those of overloaded nodes, and all when a node is new."""
-        self._overload.note({n: s.heartbeat.load.cpu_util for n, s in nodes.items() if s.refuses is None}, at)
+        nodes = self._parts.registry.status()
+        loads = {n: beat.load.cpu_util for n, beat in alive.items()}
+        self._overload.note(loads, [n for n, status in nodes.items() if status.refuses is None], at)
         displaced = set[int]()
         while not self._parts.displaced.empty():
             displaced.add(self._parts.displaced.get())
@@ -123,7 +126,8 @@ class Rebalancer:
             self._looking.clear()
 
     def _look(self, due: list[tuple[SessionRecord, Watch]], at: float) -> None:
-        first = sorted(due, key=lambda d: (d[1].fault is None, d[1].next_look))[:LOOKS]
+        by_need = sorted(due, key=lambda d: (d[1].fault is None, d[1].next_look))
+        first = list(islice((d for d in by_need if not self._overload.nowhere or self._may_change(*d)), LOOKS))
         first = [(s, w) for s, w in first if not self._paused(s, w, at)]
         if not first:
             return
@@ -140,6 +144,10 @@ class Rebalancer:
                 with self._lock:
                     self._moving.add(session.session_id)
                 self._placer.background.submit(self._move, session, watch, move, verdict.why)
+
+    def _may_change(self, session: SessionRecord, watch: Watch) -> bool:
+        """Return whether another variant may help, where no other place can."""
+        return watch.fault is not None and self._otherwise(session, 0) is not None
 
     def _paused(self, session: SessionRecord, watch: Watch, at: float) -> bool:
         """Return whether the session moved lately; it is looked at again when the pause is over."""

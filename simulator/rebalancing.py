@@ -42,7 +42,8 @@ class Rebalancer:
     def look(self, sessions: Iterable[Held], nodes: Mapping[int, NodeView], now: float) -> None:
         """Look for better places: for those whose objective is missed first, for the others now and then."""
         running = [h for h in sessions if h.state is State.RUNNING]
-        self._overload.note({n: view.cpu_util for n, view in nodes.items() if view.refuses is None}, now)
+        takers = [n for n, view in nodes.items() if view.refuses is None]
+        self._overload.note({n: nodes[n].cpu_util for n in takers}, takers, now)
         for held in running:
             self._overload.hurry(self._watch(held, now), held.placement.used() if held.placement else (), now)
         if self._overload.nowhere:

@@ -20,6 +20,7 @@ MAY_IMPORT = {
         "coordinator.admission",
         "coordinator.elsewhere",
         "coordinator.rebalance",
+        "coordinator.overload",
         "coordinator.watch",
         "wire",
     },

@@ -23,8 +23,8 @@ def handlers(node: Daemon, session: LiveSession) -> list[psutil.Process]:
 
 
 @contextmanager
-def slowed(processes: list[psutil.Process], stop_s: float) -> Iterator[None]:
-    """Stop *processes* half of the time: for *stop_s*, then they run for so long."""
+def slowed(processes: list[psutil.Process], stop_s: float, run_s: float | None = None) -> Iterator[None]:
+    """Stop *processes* again and again: for *stop_s*, then they run for *run_s*, or for as long."""
     over = threading.Event()
 
     def send(signum: int) -> None:
@@ -37,7 +37,7 @@ def slowed(processes: list[psutil.Process], stop_s: float) -> Iterator[None]:
             send(signal.SIGSTOP)
             over.wait(stop_s)
             send(signal.SIGCONT)
-            over.wait(stop_s)
+            over.wait(stop_s if run_s is None else run_s)
 
     thread = threading.Thread(target=run)
     thread.start()
