@@ -117,8 +117,10 @@ class Placer:
         plan = self._carried(session, plan, "entry_moved")
         moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
         new = plan.used() - session.plan.used()
-        failures = self._parts.peers.prepare(moved, new) or self._parts.peers.prepare(moved, plan.used() - new)
-        if failures:
+        if failures := self._parts.peers.prepare(moved, new):
+            self._undo(moved, session, new, begun=False)
+            raise MoveFailed(failures)
+        if failures := self._parts.peers.prepare(moved, plan.used() - new):
             self._undo(moved, session, new)
             raise MoveFailed(failures)
         if session.state in (State.RUNNING, State.DEGRADED):
@@ -205,8 +207,13 @@ class Placer:
         last = self._parts.registry.books.of(session.session_id, session.plan)
         return carried(session.plan, plan, last, reason)
 
-    def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int]) -> None:
-        back = self.change(moved, plan=old.plan, variant=old.variant, request=old.request, epoch=moved.epoch + 1)
+    def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int], *, begun: bool = True) -> None:
+        """Go back to where it was. begun: frames may be under way by *moved* already, and are sent again."""
+        epoch = moved.epoch + 1
+        accept_from = epoch if begun else moved.accept_from
+        back = self.change(
+            moved, plan=old.plan, variant=old.variant, request=old.request, epoch=epoch, accept_from=accept_from
+        )
         self._parts.peers.prepare(back)
         self._free(moved, new)
 
