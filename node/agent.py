@@ -2,7 +2,7 @@
 
     PUT ─▶ start new handlers ─▶ wait until ready ─▶ configure the kept ones ─▶ gateway attaches ─▶ end the others
     a handler died and is ready again ─▶ gateway: HandlerLost         given up ─▶ HandlerGaveUp, the session has failed
-    a handler sent frames by a plan that was over for them ─▶ gateway: HandlerLost
+    a handler sent frames on by an older plan than theirs ─▶ gateway: SentAstray
     the gateway died ─▶ its successor is greeted with Attach for every session (and what is given up)
 
 Each session has a lock, held by whoever changes it. Nothing waits for a frame here.
@@ -173,7 +173,8 @@ class Agent:
         for slot in end_slots_now:
             slot.child.ask_to_end(HANDLER_PATIENCE_S)
         with held.lock:
-            self.roster.end(held)
+            if not self.roster.end(held):  # another was faster, and a new one may be here by now
+                return False
             self.gateway.send(control.Detach(session_id=session_id))
             self._end([(session_id, slot) for slot in held.slots.values()])
             held.slots.clear()
@@ -383,9 +384,10 @@ class Agent:
             slot.count(message)
             self._sink.served(slot.handler_type, message)
             self._sink.take(message)
-        elif isinstance(message, control.Astray) and slot.astray(held.plan.epoch):
-            logger.info("session %d handler %d: frames went by an older plan", held.session_id, slot.handler_id)
-            self.gateway.send(control.HandlerLost(session_id=held.session_id, handler_id=slot.handler_id))
+        elif isinstance(message, control.Astray) and slot.heed_astray(message.accept_from, held.plan.accept_from):
+            session_id, handler_id, through = held.session_id, slot.handler_id, message.through
+            logger.info("session %d handler %d: frames up to %d went by an older plan", session_id, handler_id, through)
+            self.gateway.send(control.SentAstray(session_id=session_id, handler_id=handler_id, through=through))
 
     def _handler_gave_up(self, session_id: int, handler_id: int, reason: str) -> None:
         self.gateway.send(_gave_up(session_id, handler_id, reason))

@@ -28,14 +28,18 @@ class HandlerSlot:
         self.queue_size = 0
         self._mean = SlidingMean(time.monotonic())  # ms per frame
         self._sampled = (0, 0.0)  # frames, service_ms_sum: what samples have told
-        self._astray_at: int | None = None  # epoch
+        self._astray_from = 0  # epoch, of the last word that was heeded
         self._lock = threading.Lock()  # of the counters: they are read and sampled in different threads
         self.child = Child(launcher, job, hooks)
 
-    def astray(self, epoch: int) -> bool:
-        """Return whether its word that frames went astray is the first under the plan of *epoch*: one is enough."""
-        first, self._astray_at = epoch != self._astray_at, epoch
-        return first
+    def heed_astray(self, accept_from: int, known: int) -> bool:
+        """Return whether to heed its word that frames went astray: once for each epoch from which on frames are
+        welcome, by the plans that are *known* here.
+        """
+        if not self._astray_from < accept_from <= known:
+            return False
+        self._astray_from = accept_from
+        return True
 
     def new_process(self) -> None:
         """Note that another process does the work from now on."""

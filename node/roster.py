@@ -47,11 +47,14 @@ class Roster:
         with self._lock:
             return sorted(self._sessions.values(), key=lambda s: s.session_id)
 
-    def end(self, held: Held) -> None:
-        """Hold the session no more, and remember that its epoch was ended here."""
+    def end(self, held: Held) -> bool:
+        """Hold *held* no more, and remember that its epoch was ended here; False when it was not held any more."""
         with self._lock:
-            self._sessions.pop(held.session_id, None)
+            if self._sessions.get(held.session_id) is not held:
+                return False
+            del self._sessions[held.session_id]
             self._ended.note(held.session_id, held.plan.epoch, time.monotonic())
+            return True
 
     def clear(self) -> list[Held]:
         """Hold nothing any more; return what was held."""

@@ -17,12 +17,13 @@ MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
 
 
 class Lost(Struct):
-    """The word that a handler died, of this node's agent or of another gateway (POST /sessions/<id>/lost)."""
+    """The word that frames may be lost, of this node's agent or of another gateway (POST /sessions/<id>/lost)."""
 
     handler_id: Id
     blame: BigCount | None = None  # sequence of the frame that it died with
     gave_up: str | None = None  # why it will not come back
     why: str | None = None  # it died
+    through: BigCount | None = None  # it lives, and what may be lost has this sequence at most
 
 
 class Dispatcher(Protocol):
@@ -63,9 +64,11 @@ class Care:
                 self._dispatcher.dispatch(frame)
 
     def hear(self, lost: Lost) -> None:
-        """Do what a handler's death asks for."""
+        """Do what the word asks for."""
         if lost.gave_up:
             self.handler_gave_up(lost.handler_id, lost.gave_up)
+        elif lost.through is not None:
+            self.sent_astray(lost.through)
         else:
             self.handler_lost(lost.handler_id, lost.blame, lost.why)
 
@@ -79,6 +82,12 @@ class Care:
                     times = f"handler {handler_id} died {frame.blames} times with this frame"
                     self.fail(frame, times if why is None else f"{times}: {why}")
         self.resend()
+
+    def sent_astray(self, through: int) -> None:
+        """Send frames up to a sequence again."""
+        with self._lock:
+            frames = [f for f in self._window.open.values() if f.sequence <= through]
+        self.resend(frames)
 
     def handler_gave_up(self, handler_id: int, reason: str) -> None:
         """A handler is gone for good: nothing in flight can be answered until the session is placed anew."""

@@ -37,6 +37,7 @@ from node.processes.control import (
     HandOver,
     NewAccess,
     Ready,
+    SentAstray,
     SessionStats,
     SetState,
     Shutdown,
@@ -149,7 +150,7 @@ class Gateway:
             self.sessions.detach(message.session_id)
         elif isinstance(message, HandOver):
             threading.Thread(target=self._hand_entry_over, args=(message,), name="hand over", daemon=True).start()
-        elif isinstance(message, HandlerLost | HandlerGaveUp):
+        elif isinstance(message, HandlerLost | SentAstray | HandlerGaveUp):
             threading.Thread(target=self._lost, args=(message,), name="lost", daemon=True).start()
         elif isinstance(message, NewAccess):
             self._take_access(message)
@@ -189,7 +190,7 @@ class Gateway:
             books = held.entry.hand_over(message.patience)
             self._say(HandedOver(session_id=message.session_id, books=books))
 
-    def _lost(self, message: HandlerLost | HandlerGaveUp) -> None:
+    def _lost(self, message: HandlerLost | SentAstray | HandlerGaveUp) -> None:
         """Tell the entry, here or on its node, that frames must be sent again or fail."""
         self._channel.sweep_dead()
         held = self.sessions.get(message.session_id)
@@ -197,6 +198,8 @@ class Gateway:
             return
         if isinstance(message, HandlerGaveUp):
             lost = Lost(message.handler_id, gave_up=message.reason)
+        elif isinstance(message, SentAstray):
+            lost = Lost(message.handler_id, through=message.through)
         else:
             lost = Lost(message.handler_id, message.blame, why=message.why)
         if held.entry is None:
@@ -210,7 +213,7 @@ class Gateway:
             return None if held is None or held.entry is not None else held.plan.entry.url
 
         if not tell(where, lost_path(session_id), msgspec.json.encode(lost), self._guard.credential, self.closing):
-            log.warning("session %s: the entry does not know that handler %s died", session_id, lost.handler_id)
+            log.warning("session %s: the entry does not know what handler %s lost", session_id, lost.handler_id)
 
     def _hand_over(self) -> None:
         stats = [s for s in (self._stats(h.session_id) for h in self.sessions.all()) if s is not None]

@@ -77,14 +77,20 @@ class HandOver(Message, frozen=True, kw_only=True, tag="hand_over"):
 
 
 class HandlerLost(Message, frozen=True, kw_only=True, tag="handler_lost"):
-    """A local handler died and a new process is ready, or sent frames astray: the entry must send unanswered frames
-    again.
-    """
+    """A local handler died and a new process is ready: the entry must send unanswered frames again."""
 
     session_id: int
     handler_id: int
     blame: int | None = None  # sequence of the frame it died with
     why: str | None = None  # it died
+
+
+class SentAstray(Message, frozen=True, kw_only=True, tag="sent_astray"):
+    """A local handler sent frames on where they may be lost: the entry must send them again."""
+
+    session_id: int
+    handler_id: int
+    through: int  # highest sequence of them
 
 
 class HandlerGaveUp(Message, frozen=True, kw_only=True, tag="handler_gave_up"):
@@ -182,7 +188,10 @@ class Telemetry(Message, frozen=True, kw_only=True, tag="telemetry"):
 
 
 class Astray(Message, frozen=True, kw_only=True, tag="astray"):
-    """The handler sent frames by a plan that was over for them: the entry must send unanswered frames again."""
+    """Frames of a newer plan than the handler knew went by an older one, and may be nowhere now that it is over."""
+
+    accept_from: int  # oldest epoch that is welcome
+    through: int  # highest sequence of such a frame
 
 
 class Drained(Message, frozen=True, kw_only=True, tag="drained"):
@@ -192,7 +201,7 @@ class Drained(Message, frozen=True, kw_only=True, tag="drained"):
 
 
 ToHandler = Configure | SetRunning | NewAccess | Shutdown
-ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | HandlerGaveUp | NewAccess | Shutdown
+ToGateway = Attach | SetState | Detach | HandOver | HandlerLost | SentAstray | HandlerGaveUp | NewAccess | Shutdown
 FromChild = Ready | Failed | Attached | StateSet | HandedOver | Telemetry | Astray | Drained
 
 _encoder = msgspec.msgpack.Encoder()

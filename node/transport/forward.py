@@ -54,6 +54,7 @@ class Forwarder:
         self._opening = threading.Lock()
         self._run_path = run_path
         self._balance = Balance()
+        self.let_go = 0  # packets
 
     def route(self, session_id: int, target: Target, sequence: int) -> Route:
         """Return the replica of *target* for a frame: the one with the fewest frames of this sender outstanding.
@@ -214,9 +215,15 @@ class Forwarder:
         while (done := attempt()) is None:
             over = self._plan().accept_from > epoch or not needed() or time.monotonic() > deadline
             if over or self._closing.wait(wait):
+                self.let_go += 1
                 return False
             wait = min(2 * wait, LONGEST_WAIT_S)
         return done
+
+    @property
+    def idle(self) -> bool:
+        """Return True when nothing that was sent `later` is under way."""
+        return all(link.idle for link in self._links.values())
 
     def close(self) -> None:
         """Close connections and outlets."""

@@ -112,6 +112,11 @@ class HopLink:
         for parcel in self._pipeline.again():
             self._insist(parcel, always)
 
+    @property
+    def idle(self) -> bool:
+        """Return True when nothing is under way."""
+        return not len(self._pipeline) and not self._pipeline.stopped
+
     def close(self) -> None:
         """Close the connection."""
         self._hop.close()

@@ -54,6 +54,10 @@ class Routing:
             for number in range(max(1, topology.outputs(handler_id)))
         )
         reached = [e for o in self.outputs for e in (*(x for t in o.targets for x in t.exits), o.exit) if e is not None]
+        targets = [t for o in self.outputs for t in o.targets]
+        self.ways = (
+            plan.window, plan.entry.node_id, plan.entry.url, *((t.handler_id, t.port, t.replicas) for t in targets)
+        )  # where packets go  # fmt: skip
         self.on_demand = all(e.on_demand for e in reached)  # frames that want none of these never come here
 
 

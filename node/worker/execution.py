@@ -16,9 +16,9 @@ from wire.packet import EmptyPart, Header, Span
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Job:
-    """A frame with all its inputs."""
+    """A frame with all its inputs. One that is sent again while it waits goes on with the header of then."""
 
     routing: Routing
     header: Header

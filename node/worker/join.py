@@ -19,12 +19,18 @@ class Joiner:
     def add(self, packet: Packet) -> list[Packet] | None:
         """Return the frame's packets in the order of the inputs when *packet* completes it, else None.
 
-        A packet for an input that is taken already replaces the earlier one: the entry has sent the frame again.
+        A packet for an input that is taken already replaces the earlier one: the entry has sent the frame again. Of
+        packets of two epochs only those of the newer one count: the entry has sent all of them again.
         """
         if self._inputs <= 1:
             return [packet]
         sequence = packet.header.sequence
         parts = self._open.setdefault(sequence, {})
+        epoch = next((p.header.epoch for p in parts.values()), packet.header.epoch)
+        if packet.header.epoch < epoch:
+            return None
+        if packet.header.epoch > epoch:
+            parts.clear()
         parts[packet.header.port] = packet
         if len(parts) < self._inputs:
             return None

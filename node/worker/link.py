@@ -24,7 +24,7 @@ class Link:
     recorder: Recorder
     progress: ProgressFile
     inbox: Inbox
-    astray: Callable[[], None]  # says that frames went by an older plan than theirs, and are perhaps nowhere
+    astray: Callable[[int, int], None]  # says what may be nowhere: from which epoch on, up to which sequence
 
     def note(self, sequence: int, event: PacketEvent, at: float, size: int | None = None) -> None:
         """Record an event of a frame."""

@@ -93,7 +93,7 @@ class FrameLoop:
             self._accept_from = routing.plan.accept_from
             self._joiner.forget_before(self._accept_from)
             if self._order is not None:
-                self._order.forget()
+                self._order.forget_before(self._accept_from)
         if header.epoch < self._accept_from:
             return
         self._link.note(header.sequence, PacketEvent.RECV, received, arrived.size)

@@ -170,9 +170,9 @@ class Worker:
             inbox.close()
             self._last_words()
 
-    def _astray(self) -> None:
+    def _astray(self, accept_from: int, through: int) -> None:
         with contextlib.suppress(OSError):  # the agent is gone, and this process with it
-            self.say(Astray())
+            self.say(Astray(accept_from=accept_from, through=through))
 
     def _last_words(self) -> None:
         telemetry = self.recorder.take()

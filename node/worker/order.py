@@ -9,6 +9,7 @@ that was settled without coming is not waited for as soon as any frame's `horizo
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -57,9 +58,9 @@ class Turnstile(Generic[T]):
             return False
         return self._last is None or previous > self._last
 
-    def forget(self) -> None:
-        """Drop those who wait: the entry sends them again under its new epoch."""
-        self._held.clear()
+    def forget(self, past: Callable[[T], bool]) -> None:
+        """Drop those of who waits that are *past*: the entry sends them again under its new epoch."""
+        self._held = {s: held for s, held in self._held.items() if not past(held[1])}
 
 
 @dataclass(frozen=True, slots=True)

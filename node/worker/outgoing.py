@@ -9,6 +9,7 @@ import msgspec
 
 from handlers import codec
 from node.transport.routing import Output, Routing, Target
+from node.worker.early import Early
 from node.worker.lending import Lender, Loan
 from node.worker.link import Link
 from node.worker.pictures import as_jpeg, plain_boxes
@@ -26,17 +27,15 @@ class Outgoing:
     def __init__(self, link: Link, lender: Lender) -> None:
         self._link = link
         self._lender = lender
-        self._older: int | None = None  # epoch of a plan by which frames of newer ones went
+        self._early = Early()
 
     def look_back(self) -> None:
-        """Say so when frames went by a plan that has come to its end since: the places it names may be gone."""
-        if self._older is None:
-            return
-        plan = self._link.routing().plan
-        if plan.epoch > self._older:
-            astray, self._older = plan.accept_from > self._older, None
-            if astray:
-                self._link.astray()
+        """Say so when frames that went by an older plan than theirs may be nowhere, now that it is over."""
+        if self._early:
+            newest, sender = self._link.routing(), self._link.sender
+            through = self._early.astray(newest, sender.let_go, idle=sender.idle)
+            if through is not None:
+                self._link.astray(newest.plan.accept_from, through)
 
     def send_or_fail(self, routing: Routing, header: Header, value: Any, trace: list[Span]) -> None:
         """Send *value*; what no output can carry fails the frame, not the process."""
@@ -53,12 +52,12 @@ class Outgoing:
         """Send *value* (one per output; an EmptyPart goes to all of them) where the plan says.
 
         routing: of the frame's arrival; one that came under a newer plan than was known then goes by what is known now,
-        which look_back() remembers when that is an older plan still.
+        and look_back() looks after it when that is an older plan still.
         """
         if header.epoch > routing.plan.epoch:
             routing = self._link.routing()
-            if header.epoch > routing.plan.epoch and self._older is None:
-                self._older = routing.plan.epoch
+            if header.epoch > routing.plan.epoch:
+                self._early.note(routing, header.sequence, self._link.sender.let_go)
         several = len(routing.outputs) > 1 and not isinstance(value, EmptyPart)
         values = value if several else [value] * len(routing.outputs)
         for output, one in zip(routing.outputs, values, strict=True):

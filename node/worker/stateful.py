@@ -23,7 +23,7 @@ class InOrder:
         self._link = link
         self._outgoing = outgoing
         self._gate = Turnstile[Job](bound=window)
-        self._at_work: set[int] = set()  # their turn has come, and they are not kept yet
+        self._at_work: dict[int, Job] = {}  # by sequence: their turn has come, and they are not kept yet
         self._memory = Memory[tuple[Any, Span]](2 * window, MEMORY_BYTES)
 
     def __len__(self) -> int:
@@ -37,24 +37,27 @@ class InOrder:
         if jobs is None:
             self._answer(job)
             return []
-        self._at_work.update(one.header.sequence for one in jobs if one.ended is None)
+        self._at_work.update((one.header.sequence, one) for one in jobs if one.ended is None)
         return jobs
 
     def keep(self, job: Job, done: Done, span: Span) -> None:
         """Keep what the handler gave; before it is sent, since it belongs to the receiver then."""
-        self._at_work.discard(job.header.sequence)
+        self._at_work.pop(job.header.sequence, None)
         try:
             value, size = copied(done.value)
         except (TypeError, ValueError):  # sending says so
             return
         self._memory.keep(job.header.sequence, (value, span), size)
 
-    def forget(self) -> None:
-        """Drop those who wait: a newer epoch sends them again."""
-        self._gate.forget()
+    def forget_before(self, epoch: int) -> None:
+        """Drop those who wait and came with an epoch older than *epoch*."""
+        self._gate.forget(lambda job: job.header.epoch < epoch)
 
     def _answer(self, job: Job) -> None:
-        if job.header.sequence in self._at_work:
+        first = self._at_work.get(job.header.sequence)
+        if first is not None:
+            if job.header.epoch > first.header.epoch:  # it goes on as what is welcome
+                first.header, first.routing = job.header, job.routing
             return
         kept = self._memory.get(job.header.sequence)
         if kept is not None:

@@ -14,7 +14,7 @@ import requests
 from node.gateway.care import RESEND_S
 from tests.conftest import StartDaemon
 from tests.daemons import ROOT, Daemon
-from tests.e2e.test_node_agent import NOBODY, command, picture, put
+from tests.e2e.test_node_agent import NOBODY, command, picture, put, wait_for
 
 NODE = """
 [node n{node_id}]
@@ -52,6 +52,8 @@ def test_frames_that_went_by_an_older_plan_are_sent_again_at_once(start_daemon: 
         answers = [frame.result(60) for frame in frames]
     assert [(a["status"], a["epoch"]) for a in answers] == [("ok", 2)] * FRAMES
     assert max(a["latency_ms"] for a in answers) < 1000 * RESEND_S
+    wait_for(lambda: books(nodes[HERE])["delivered"] == FRAMES)
+    assert 1 <= books(nodes[HERE])["resent"] <= FRAMES, "those alone that went by the older plan, once"
 
 
 def two_nodes(start_daemon: StartDaemon, folder: Path) -> dict[int, Daemon]:
@@ -80,6 +82,10 @@ def plan(nodes: dict[int, Daemon], node_id: int, where: dict[int, int], *, epoch
         "entry": {"node_id": HERE, "url": urls[HERE], "key": "key", "handler_id": ENTRY},
         "results": [{"handler_id": EXIT, "output": 0}],
     }
+
+
+def books(node: Daemon) -> Any:
+    return requests.get(f"{node.url}/sessions/1", timeout=10).json()["books"]
 
 
 def post(node: Daemon) -> Any:

@@ -42,9 +42,11 @@ def test_a_session_of_the_older_protocol_shares_its_id_with_none(*, first: bool,
 def test_an_ended_session_is_known_for_its_epoch_and_is_not_the_next_one_of_its_id() -> None:
     roster, old = Roster(), held(1, epoch=3)
     roster.hold(old)
-    roster.end(old)
+    assert roster.end(old)
     assert [roster.ended(1, epoch) for epoch in (2, 3, 4)] == [True, True, False]
-    roster.hold(held(1, epoch=4))
+    new = roster.hold(held(1, epoch=4))
+    assert not roster.end(old), "whoever ends it a second time"
+    assert roster.find(1) is new
     with pytest.raises(UnknownSession, match="deleted meanwhile"):
         roster.must_hold(old)
 

@@ -37,12 +37,12 @@ def fan_out(*targets: int, window: int = 4) -> SessionPlan:
 
 
 def picture(
-    sequence: int, value: int, side: int = 1, *, previous: int | None = None, horizon: int = 0
+    sequence: int, value: int, side: int = 1, *, previous: int | None = None, horizon: int = 0, epoch: int = 1
 ) -> list[packet.Buffer]:
     """Return a packet for handler 1: a picture of *value* alone."""
     header = Header(
         session_id=SESSION,
-        epoch=1,
+        epoch=epoch,
         sequence=sequence,
         timestamp=0.0,
         origin=1,
@@ -68,17 +68,25 @@ class Stage:
     def __post_init__(self) -> None:
         self.results = self.place.channel.inbox(GATEWAY, GATEWAY_DEPTH)
         self.progress = ProgressFile(self.place.path / "progress", create=True)
-        routing = Routing(self.plan, 1, PORTS)
-        depth = handler_depth(self.plan, routing.inputs)
+        self.routing = Routing(self.plan, 1, PORTS)  # that the handler knows
+        depth = handler_depth(self.plan, self.routing.inputs)
         self.inbox = self.place.channel.inbox(handler_address(SESSION, 1, self.plan.window), depth)
         self.sender = Forwarder(self.place.channel, 1, self.recorder, None, self.closing, lambda: self.plan)
         self.upstream = Forwarder(self.place.channel, 1, Recorder(1.0), None, self.closing, lambda: self.plan)
         settings = ChildSettings(
             node_id=1, channel_name=self.place.name, run_path=str(self.place.path), max_frame_bytes=1 << 20
         )
-        self.astray = 0  # how often the handler said that frames went astray
+        self.astray: list[tuple[int, int]] = []  # what the handler said of frames that may be nowhere
         self.link = Link(
-            SESSION, 1, settings, lambda: routing, self.sender, self.recorder, self.progress, self.inbox, self._astray
+            session_id=SESSION,
+            handler_id=1,
+            settings=settings,
+            routing=lambda: self.routing,
+            sender=self.sender,
+            recorder=self.recorder,
+            progress=self.progress,
+            inbox=self.inbox,
+            astray=lambda accept_from, through: self.astray.append((accept_from, through)),
         )
         self.loop = threading.Thread(target=FrameLoop(self.link, self.handler, self.closing).run)
 
@@ -91,9 +99,6 @@ class Stage:
     def give(self, pieces: list[packet.Buffer]) -> None:
         """Send a packet to the handler, waiting for room."""
         assert self.upstream.to_handler(self.plan.routes[1][0], (SESSION, 1, 0), 1, pieces, epoch=self.plan.epoch)
-
-    def _astray(self) -> None:
-        self.astray += 1
 
     def close(self) -> None:
         self.closing.set()

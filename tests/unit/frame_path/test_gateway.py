@@ -137,7 +137,7 @@ def test_a_window_that_is_stuck_loses_no_frame_of_a_source_nor_its_end(
     )
     routing = Routing(session, 1, PORTS)
     progress = ProgressFile(place.path / "progress", create=True)
-    link = Link(SESSION, 1, settings, lambda: routing, sender, Recorder(1.0), progress, credits, lambda: None)
+    link = Link(SESSION, 1, settings, lambda: routing, sender, Recorder(1.0), progress, credits, lambda *_: None)
     loop = threading.Thread(
         target=SourceLoop(link, Counter(Params(), Context(Path())), running, closing).run, daemon=True
     )

@@ -50,6 +50,17 @@ def test_a_packet_that_was_sent_again_replaces_the_earlier_one() -> None:
     assert joiner.add(partner) == [again, partner]
 
 
+def test_parts_of_two_epochs_make_no_frame() -> None:
+    """The entry has sent all of it again: what came before must not go on with half of that."""
+    joiner = Joiner(2, bound=4)
+    assert joiner.add(packet(0, 0, epoch=1)) is None
+    new = packet(0, 1, epoch=2)
+    assert joiner.add(new) is None
+    assert joiner.add(packet(0, 0, epoch=1)) is None, "an older one that comes late"
+    again = packet(0, 0, epoch=2)
+    assert joiner.add(again) == [again, new]
+
+
 def test_partners_that_never_came_oldest_first() -> None:
     joiner = Joiner(2, bound=1)
     for sequence in (7, 3, 9):

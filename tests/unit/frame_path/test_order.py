@@ -61,12 +61,14 @@ def test_at_most_so_many_wait() -> None:
     assert gate.offer(0, None, 0, 0) is None
 
 
-def test_those_who_wait_are_forgotten_with_their_epoch() -> None:
+def test_those_who_wait_are_forgotten_with_their_epoch_and_no_others() -> None:
     gate = Turnstile[str](bound=8)
-    gate.offer(5, 4, 4, "f5")
-    gate.forget()
-    assert len(gate) == 0
+    gate.offer(5, 4, 4, "old f5")
+    gate.offer(6, 5, 4, "f6")
+    gate.forget(lambda frame: frame.startswith("old"))
+    assert len(gate) == 1
     assert gate.offer(4, None, 4, "f4") == ["f4"]
+    assert gate.offer(5, 4, 4, "f5") == ["f5", "f6"]
 
 
 class Way:

@@ -1,6 +1,7 @@
 """The main thread of a handler's process: no frame, no plug-in and no packet ends it."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pytest
 
 from handlers.base import FrameError, Handler, Params
 from handlers.types import Box, Boxes, Image
@@ -16,7 +16,7 @@ from node.transport.routing import Routing
 from node.worker.lending import Lender
 from node.worker.outgoing import Outgoing
 from tests.unit.frame_path.conftest import Place
-from tests.unit.frame_path.stage import Stage, fan_out, picture, received, staged
+from tests.unit.frame_path.stage import PATIENCE_S, Stage, fan_out, picture, received, staged
 from tests.unit.frame_path.test_graph import PORTS
 from wire import packet
 from wire.packet import BoxesPart, EmptyPart, Header
@@ -152,23 +152,39 @@ def test_a_frame_that_came_before_its_plan_goes_by_that_plan(place: Place) -> No
         inbox.close()
 
 
-@pytest.mark.parametrize(("accept_from", "astray"), [(3, 1), (2, 1), (1, 0)])
-def test_frames_that_went_by_a_plan_which_is_over_are_told_of_once(place: Place, accept_from: int, astray: int) -> None:
-    """The places of a plan that is welcome still had them."""
-    older = fan_out(2)
-    newer = msgspec.structs.replace(fan_out(3), epoch=3, accept_from=accept_from)
-    with staged(place, older, Plugin) as stage:
-        inbox, known = stage.downstream(2), [Routing(older, 1, PORTS)]
+def test_frames_that_went_by_an_older_plan_are_told_of_when_it_is_over(place: Place) -> None:
+    """They went to handler 2, and the newer plan has handler 3; while the older one is welcome, 2 has them still."""
+    plans = [fan_out(2), *(msgspec.structs.replace(fan_out(3), epoch=3, accept_from=accept) for accept in (1, 3))]
+    with staged(place, plans[0], Plugin) as stage:
+        inbox, known = stage.downstream(2), [Routing(plans[0], 1, PORTS)]
         link = replace(stage.link, routing=lambda: known[-1])
         outgoing = Outgoing(link, Lender(link))
-        for sequence in (5, 6):
+        for sequence in (6, 5):
             header = msgspec.structs.replace(packet.decode(memoryview(b"".join(picture(sequence, 0)))).header, epoch=3)
             outgoing.send(known[0], header, [], [])
             assert received(inbox).header.sequence == sequence
-        outgoing.look_back()
-        assert stage.astray == 0, "before the plan nobody knows whether it is over"
-        known.append(Routing(newer, 1, PORTS))
-        for _ in range(2):
+        told = []
+        for routing in (known[0], *(Routing(plan, 1, PORTS) for plan in plans[1:])):
+            known.append(routing)
             outgoing.look_back()
-        assert stage.astray == astray
+            told.append(list(stage.astray))
+        assert told == [[], [], [(3, 6)]]
+        outgoing.look_back()
+        assert stage.astray == [(3, 6)], "once"
+        inbox.close()
+
+
+def test_the_loop_looks_back_when_nothing_comes(place: Place) -> None:
+    older, newer = fan_out(2), msgspec.structs.replace(fan_out(3), epoch=2, accept_from=2)
+    with staged(place, older, Plugin) as stage:
+        inbox = stage.downstream(2)
+        stage.loop.start()
+        header = msgspec.structs.replace(packet.decode(memoryview(b"".join(picture(5, 0)))).header, epoch=2)
+        stage.give(packet.encode(header, [bytes(3)]))
+        assert received(inbox).header.sequence == 5
+        stage.routing = Routing(newer, 1, PORTS)
+        deadline = time.monotonic() + PATIENCE_S
+        while not stage.astray and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert stage.astray == [(2, 5)]
         inbox.close()
