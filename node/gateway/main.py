@@ -45,7 +45,7 @@ from node.processes.control import (
     Telemetry,
 )
 from node.reporting.recorder import Recorder
-from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, lost_path
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS, lost_path
 from node.transport.channel import Channel
 from node.worker.main import leave_soon, settle
 from wire import packet, structs
@@ -70,7 +70,7 @@ class Gateway:
         self.closing = threading.Event()
         self._recorder = Recorder(settings.packet_sample)
         self._channel = Channel(settings.channel_name, Path(settings.run_path))
-        self._inbox = self._channel.inbox(GATEWAY, GATEWAY_DEPTH)
+        self._inbox = self._channel.inbox(GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS)
         self._guard = control.guard_of(settings)
         self.sessions = Sessions(settings, self._channel, self._recorder, self.closing, self._guard.credential)
         self._sources = Sources(self.sessions, self.closing)

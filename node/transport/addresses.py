@@ -4,6 +4,7 @@ from wire.messages import SessionPlan
 
 GATEWAY = "gateway"
 GATEWAY_DEPTH = 1024  # results of all sessions that enter here
+GATEWAY_SENDERS = 512  # their exits and sources
 SPARE = 8  # packets beside the window: re-sent ones, ends of sources
 
 

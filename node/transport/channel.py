@@ -24,7 +24,7 @@ import iceoryx2 as iox
 
 from node.transport.incarnations import Incarnations, current, new_name
 
-MAX_SENDERS = 32  # per inbox: gateway and upstream handlers, and the dead ones not yet swept
+MAX_SENDERS = 32  # per inbox, where nothing else is said: gateway, upstream handlers, and the dead ones not yet swept
 MAX_RECEIVERS = 1  # who follows it has an inbox of its own
 UNANSWERED = 8  # packets that a receiver may hold beside: sent on as they came, and not yet answered
 INITIAL_SLOT = 4096  # bytes; grows by powers of two as frames do
@@ -231,15 +231,15 @@ class Channel:
             raise ChannelError(f"cannot join {name!r} in {run_path}: {error}") from error
         self._incarnations = Incarnations(run_path / "channel" / "inboxes")
 
-    def inbox(self, address: str, depth: int) -> Inbox:
+    def inbox(self, address: str, depth: int, senders: int = MAX_SENDERS) -> Inbox:
         """Open an inbox, which holds *depth* packets and lets the receiver hold that many and a few.
 
         From now on senders to *address* send here, and no longer to who received there before.
         """
         name = new_name()
         try:
-            frames = self._frames(f"{address}@{name}", depth).open_or_create()
-            wakes = self._wakes(f"{address}@{name}").open_or_create()
+            frames = self._frames(f"{address}@{name}", depth, senders).open_or_create()
+            wakes = self._wakes(f"{address}@{name}", senders).open_or_create()
             subscriber = frames.subscriber_builder().buffer_size(depth).create()
             listener = wakes.listener_builder().create()
             self._incarnations.announce(address, name)
@@ -247,16 +247,18 @@ class Channel:
             raise ChannelError(f"cannot open inbox {address}: {error}") from error
         return Inbox(subscriber, listener, address, lambda: self._incarnations.withdraw(address, name))
 
-    def outlet(self, address: str, depth: int) -> Outlet:
-        """Return a sending end of the inbox *address*; the inbox may come later. Both ends name the same depth."""
+    def outlet(self, address: str, depth: int, senders: int = MAX_SENDERS) -> Outlet:
+        """Return a sending end of the inbox *address*; the inbox may come later. Both ends name the same numbers."""
         return Outlet(
-            address, self._incarnations.path(address), lambda name: self._enter(address, f"{address}@{name}", depth)
+            address,
+            self._incarnations.path(address),
+            lambda name: self._enter(address, f"{address}@{name}", depth, senders),
         )
 
-    def _enter(self, address: str, service: str, depth: int) -> tuple[Any, Any]:
+    def _enter(self, address: str, service: str, depth: int, senders: int) -> tuple[Any, Any]:
         try:
-            frames = self._frames(service, depth).open_or_create()
-            wakes = self._wakes(service).open_or_create()
+            frames = self._frames(service, depth, senders).open_or_create()
+            wakes = self._wakes(service, senders).open_or_create()
             publisher = (
                 frames.publisher_builder()
                 .initial_max_slice_len(INITIAL_SLOT)
@@ -278,7 +280,7 @@ class Channel:
         """Leave the channel."""
         self._node = None
 
-    def _frames(self, service: str, depth: int) -> Any:
+    def _frames(self, service: str, depth: int, senders: int) -> Any:
         """All limits are set: the library's defaults overwrite unread packets and hold two."""
         return (
             self._node.service_builder(iox.ServiceName.new(service))
@@ -287,18 +289,18 @@ class Channel:
             .history_size(0)
             .subscriber_max_buffer_size(depth)
             .subscriber_max_borrowed_samples(depth + UNANSWERED)
-            .max_publishers(MAX_SENDERS)
+            .max_publishers(senders)
             .max_subscribers(MAX_RECEIVERS)
-            .max_nodes(MAX_SENDERS + MAX_RECEIVERS)
+            .max_nodes(senders + MAX_RECEIVERS)
         )
 
-    def _wakes(self, service: str) -> Any:
+    def _wakes(self, service: str, senders: int) -> Any:
         return (
             self._node.service_builder(iox.ServiceName.new(service))
             .event()
-            .max_notifiers(MAX_SENDERS)
+            .max_notifiers(senders)
             .max_listeners(MAX_RECEIVERS)
-            .max_nodes(MAX_SENDERS + MAX_RECEIVERS)
+            .max_nodes(senders + MAX_RECEIVERS)
         )
 
 

@@ -13,11 +13,20 @@ from functools import partial
 
 from node.processes.progress import last_done
 from node.reporting.recorder import Recorder
-from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth, input_path, results_path
+from node.transport.addresses import (
+    GATEWAY,
+    GATEWAY_DEPTH,
+    GATEWAY_SENDERS,
+    handler_address,
+    handler_depth,
+    input_path,
+    results_path,
+)
 from node.transport.balance import Balance
-from node.transport.channel import Channel, Outlet, Slot
+from node.transport.channel import MAX_SENDERS, Channel, Outlet, Slot
 from node.transport.hop import HopClient
-from node.transport.hop_link import HopLink, Parcel, always, ignore_done, ignore_taken, never
+from node.transport.hop_answers import always
+from node.transport.hop_link import HopLink, Parcel, ignore_done, ignore_taken, never
 from node.transport.routing import Target
 from wire.credential import Credential
 from wire.messages import Route, SessionPlan
@@ -152,7 +161,7 @@ class Forwarder:
     ) -> bool:
         """Send a result packet to the entry's gateway; the rest is as in `to_handler`."""
         if plan.entry.node_id == self._node_id:
-            return self._put(self._outlet(GATEWAY, GATEWAY_DEPTH), pieces, always, taken, plan.epoch)
+            return self._put(self._outlet(GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS), pieces, always, taken, plan.epoch)
         parcel = _parcel(results_path(session_id), pieces, taken, plan.epoch)
         return self._to_node(plan.entry.url, plan.entry.node_id, parcel, always, later)
 
@@ -183,18 +192,19 @@ class Forwarder:
         plan = self._plan()
         return self._outlet(handler_address(session_id, handler_id, plan.window), handler_depth(plan, inputs))
 
-    def _outlet(self, address: str, depth: int) -> Outlet:
+    def _outlet(self, address: str, depth: int, senders: int = MAX_SENDERS) -> Outlet:
         outlet = self._outlets.get(address)
         if outlet is None:
             with self._opening:
-                outlet = self._outlets.get(address) or self._channel.outlet(address, depth)
+                outlet = self._outlets.get(address) or self._channel.outlet(address, depth, senders)
                 self._outlets[address] = outlet
         return outlet
 
     def _to_node(self, url: str, node_id: int, parcel: Parcel, needed: Callable[[], bool], later: bool) -> bool:
         link = self._links.get(url)
         if link is None:
-            link = HopLink(HopClient(url, self._credential), node_id, self._recorder, self._persist, self._away)
+            client = HopClient(url, self._credential)
+            link = HopLink(client, node_id, self._recorder, self._persist, self._away, self._welcome)
             self._links[url] = link
         if not later:
             return link.send(parcel, needed)
@@ -212,13 +222,17 @@ class Forwarder:
         A planned move leaves the older epoch welcome: what waits for a full inbox goes on waiting for it.
         """
         wait, deadline = FIRST_WAIT_S, time.monotonic() + GIVE_UP_S
-        while (done := attempt()) is None:
-            over = self._plan().accept_from > epoch or not needed() or time.monotonic() > deadline
-            if over or self._closing.wait(wait):
-                self.let_go += 1
-                return False
+        while self._welcome(epoch) and needed():
+            if (done := attempt()) is not None:
+                return done
+            if time.monotonic() > deadline or self._closing.wait(wait):
+                break
             wait = min(2 * wait, LONGEST_WAIT_S)
-        return done
+        self.let_go += 1
+        return False
+
+    def _welcome(self, epoch: int) -> bool:
+        return self._plan().accept_from <= epoch
 
     @property
     def idle(self) -> bool:

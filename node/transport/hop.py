@@ -1,9 +1,10 @@
 """The sending side of the frame path: kept HTTP connections to the data ports of other nodes."""
 
 import socket
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from node.transport.hop_answers import Answer, Answers
+from node.transport.hop_answers import ANSWER_S, LOOK_S, Answer, Answers, always
 from node.transport.http11 import PIPELINED, Disconnected, send_all, set_silence
 from node.transport.tls_stream import Stream, TlsStream
 from wire.credential import Credential
@@ -11,7 +12,6 @@ from wire.packet import MEDIA_TYPE, Buffer, total
 from wire.tls import BadCertificate
 
 CONNECT_S = 2.0  # a node that does not take a connection by then is away
-ANSWER_S = 15.0  # a gateway that does not answer by then is stuck
 
 
 class HopClient:
@@ -32,21 +32,26 @@ class HopClient:
     def __repr__(self) -> str:
         return f"<HopClient {self._host} {'open' if self._socket else 'closed'}>"
 
-    def post(self, path: str, pieces: list[Buffer], media_type: str = MEDIA_TYPE) -> Answer:
+    def post(
+        self, path: str, pieces: list[Buffer], media_type: str = MEDIA_TYPE, matters: Callable[[], bool] = always
+    ) -> Answer:
         """Post *pieces* as one body, when nothing else is under way.
 
-        A kept connection that the peer closed meanwhile is opened again, once. Raises Disconnected.
+        A kept connection that the peer closed meanwhile is opened again, once. Raises Disconnected, also soon after
+        the answer does not *matter* any more.
         """
         if self._socket is not None:
             try:
-                return self._exchange(path, pieces, media_type)
+                return self._exchange(path, pieces, media_type, matters)
             except Disconnected:
                 self.close()
-        return self._exchange(path, pieces, media_type)
+                if not matters():
+                    raise
+        return self._exchange(path, pieces, media_type, matters)
 
-    def _exchange(self, path: str, pieces: list[Buffer], media_type: str) -> Answer:
+    def _exchange(self, path: str, pieces: list[Buffer], media_type: str, matters: Callable[[], bool]) -> Answer:
         self.send(path, pieces, media_type)
-        answer = self.answer()
+        answer = self.answer(matters=matters)
         if answer is None:
             raise Disconnected("no answer")
         return answer
@@ -64,15 +69,16 @@ class HopClient:
             self.close()
             raise
 
-    def answer(self, *, wait: bool = True) -> Answer | None:
-        """Return the next answer; None when it is not there and nobody waits. Raises Disconnected.
+    def answer(self, *, wait: bool = True, matters: Callable[[], bool] = always) -> Answer | None:
+        """Return the next answer; None when it is not there and nobody waits. Raises Disconnected, also soon after the
+        answer does not *matter* any more.
 
         One that ends the connection closes it here too.
         """
         if self._answers is None:
             raise Disconnected("not connected")
         try:
-            answer = self._answers.next(wait=wait)
+            answer = self._answers.next(wait=wait, matters=matters)
         except Disconnected:
             self.close()
             raise
@@ -88,6 +94,7 @@ class HopClient:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_silence(sock, ANSWER_S)
         stream = self._secured(sock) if self._secure else sock
+        set_silence(stream, LOOK_S, sending_s=ANSWER_S)
         self._socket, self._answers = stream, Answers(stream)
         return stream
 

@@ -1,6 +1,8 @@
 """The answers to packets, as they come on one connection: 202s by the dozen, anything else by httptools."""
 
 import socket
+import time
+from collections.abc import Callable
 
 import httptools
 from msgspec import Struct
@@ -8,6 +10,8 @@ from msgspec import Struct
 from node.transport.http11 import ACCEPTED, HEAD_END, Disconnected
 from node.transport.tls_stream import Stream
 
+ANSWER_S = 15.0  # a gateway that does not answer by then is stuck
+LOOK_S = 0.5  # how often a waiting sender looks whether the answer still matters
 RECEIVE_SIZE = 4096  # bytes asked for at a time
 LONGEST = 1 << 20  # bytes of one answer: more is no gateway's
 
@@ -18,6 +22,11 @@ class Answer(Struct, frozen=True):
     status: int
     headers: dict[str, str]
     keep_alive: bool
+
+
+def always() -> bool:
+    """Return True: the packet is needed whatever happens."""
+    return True
 
 
 TAKEN = Answer(202, {}, True)
@@ -45,14 +54,19 @@ class Answers:
         self._socket = sock
         self._have = bytearray()
 
-    def next(self, *, wait: bool = True) -> Answer | None:
-        """Return the next answer; None when it is not there and nobody waits. Raises Disconnected."""
+    def next(self, *, wait: bool = True, matters: Callable[[], bool] = always) -> Answer | None:
+        """Return the next answer; None when it is not there and nobody waits. Raises Disconnected, also when it does
+        not *matter* any more: the socket lets go of a call after LOOK_S.
+        """
+        since = time.monotonic()
         while (answer := self._take()) is None:
             try:
                 data = self._socket.recv(RECEIVE_SIZE, 0 if wait else socket.MSG_DONTWAIT)
             except BlockingIOError as error:
                 if not wait:
                     return None
+                if time.monotonic() - since < ANSWER_S - LOOK_S / 2 and matters():
+                    continue
                 raise Disconnected("no answer") from error
             except OSError as error:
                 raise Disconnected(str(error)) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from node.reporting.recorder import Recorder
 from node.transport.hop import HopClient
-from node.transport.hop_answers import Answer
+from node.transport.hop_answers import Answer, always
 from node.transport.http11 import Disconnected
 from node.transport.pipeline import Fate, Pipeline, fate_of
 from wire.packet import Buffer
@@ -20,11 +20,6 @@ MEASURE_S = 0.25  # how often a packet goes alone, so that its time is the link'
 
 Attempt = Callable[[], bool | None]
 Persist = Callable[[Attempt, Callable[[], bool], int], bool]  # attempt, still needed, epoch -> taken
-
-
-def always() -> bool:
-    """Return True: the packet is needed whatever happens."""
-    return True
 
 
 def never() -> bool:
@@ -57,13 +52,20 @@ class HopLink:
     """Used by one thread."""
 
     def __init__(
-        self, hop: HopClient, node_id: int, recorder: Recorder, persist: Persist, away: Callable[[int], None]
+        self,
+        hop: HopClient,
+        node_id: int,
+        recorder: Recorder,
+        persist: Persist,
+        away: Callable[[int], None],
+        welcome: Callable[[int], bool],
     ) -> None:
         self._hop = hop
         self._node_id = node_id
         self._recorder = recorder
         self._persist = persist
         self._away = away  # is told of a node that takes no connection
+        self._welcome = welcome  # whether packets of an epoch still are, by the newest plan
         self._pipeline: Pipeline[Parcel] = Pipeline()
         self._forbidden = False  # the last answer was that we may not send there: said once
         self._measured, self._seconds = float("-inf"), 0.0  # when (monotonic), and what a packet took to its 202
@@ -124,7 +126,7 @@ class HopLink:
     def _next_answer(self, *, wait: bool) -> bool:
         """Read one answer; returns whether there was one."""
         try:
-            answer = self._hop.answer(wait=wait)
+            answer = self._hop.answer(wait=wait, matters=self._first_matters)
         except Disconnected as error:
             log.debug("hop to node %s: %s", self._node_id, error)
             self._pipeline.cut()
@@ -138,13 +140,19 @@ class HopLink:
         return True
 
     def _insist(self, parcel: Parcel, needed: Callable[[], bool]) -> bool:
-        return self._persist(lambda: self._attempt(parcel), needed, parcel.epoch)
+        def matters() -> bool:
+            return self._welcome(parcel.epoch) and needed()
 
-    def _attempt(self, parcel: Parcel) -> bool | None:
+        return self._persist(lambda: self._attempt(parcel, matters), needed, parcel.epoch)
+
+    def _first_matters(self) -> bool:
+        return self._welcome(self._pipeline.first.epoch)
+
+    def _attempt(self, parcel: Parcel, matters: Callable[[], bool]) -> bool | None:
         """Return True when sent, None to try again, False when the other side will never take it."""
         start = time.monotonic()
         try:
-            answer = self._hop.post(parcel.path, parcel.pieces)
+            answer = self._hop.post(parcel.path, parcel.pieces, matters=matters)
         except Disconnected as error:
             log.debug("hop to node %s: %s", self._node_id, error)
             self._away(self._node_id)

@@ -78,14 +78,15 @@ class _Head:
         self.keep_alive = self.parser.should_keep_alive()  # asked after the message, llhttp has forgotten
 
 
-def set_silence(sock: Stream, seconds: float) -> None:
-    """Let calls on *sock* fail (BlockingIOError) after *seconds* of silence.
+def set_silence(sock: Stream, seconds: float, *, sending_s: float | None = None) -> None:
+    """Let calls on *sock* fail (BlockingIOError) after *seconds* of silence; those that send after *sending_s*.
 
     By socket options: Python's own time-outs cost a poll(2) before every call.
     """
     sock.settimeout(None)
-    value = struct.pack("@ll", int(seconds), int(seconds % 1 * 1_000_000))  # struct timeval
-    for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+    sending_s = seconds if sending_s is None else sending_s
+    for option, limit in ((socket.SO_RCVTIMEO, seconds), (socket.SO_SNDTIMEO, sending_s)):
+        value = struct.pack("@ll", int(limit), int(limit % 1 * 1_000_000))  # struct timeval
         sock.setsockopt(socket.SOL_SOCKET, option, value)
 
 

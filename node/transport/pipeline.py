@@ -61,6 +61,11 @@ class Pipeline(Generic[Item]):
         self._out.append((item, size))
         self._bytes += size
 
+    @property
+    def first(self) -> Item:
+        """The packet whose answer comes next. Raises IndexError when none is outstanding."""
+        return self._out[0][0]
+
     def answered(self, status: int) -> tuple[Item, Fate]:
         """Take the next answer; returns the packet it is for, and what comes of it. What must go again is kept."""
         item, size = self._out.popleft()

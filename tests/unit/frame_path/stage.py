@@ -13,7 +13,7 @@ from handlers.base import Context, Handler, Params
 from node.processes.control import ChildSettings
 from node.processes.progress import ProgressFile
 from node.reporting.recorder import Recorder
-from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, handler_address, handler_depth
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS, handler_address, handler_depth
 from node.transport.channel import Inbox
 from node.transport.forward import Forwarder
 from node.transport.routing import Routing
@@ -66,7 +66,7 @@ class Stage:
     recorder: Recorder = field(default_factory=lambda: Recorder(1.0))
 
     def __post_init__(self) -> None:
-        self.results = self.place.channel.inbox(GATEWAY, GATEWAY_DEPTH)
+        self.results = self.place.channel.inbox(GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS)
         self.progress = ProgressFile(self.place.path / "progress", create=True)
         self.routing = Routing(self.plan, 1, PORTS)  # that the handler knows
         depth = handler_depth(self.plan, self.routing.inputs)

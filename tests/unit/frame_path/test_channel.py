@@ -12,7 +12,8 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 
-from node.transport.channel import Channel, Outlet, sweep
+from node.transport.addresses import GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS
+from node.transport.channel import MAX_SENDERS, Channel, Outlet, sweep
 from tests.unit.frame_path.channel_child import answer
 from tests.unit.frame_path.conftest import Place
 
@@ -204,3 +205,20 @@ def test_a_thread_that_still_uses_a_closed_outlet_is_refused(place: Place) -> No
         timeout=30,
     )
     assert (done.returncode, done.stdout) == (0, "False None None\n"), done.stderr
+
+
+def test_the_exits_of_many_sessions_reach_their_gateway(place: Place) -> None:
+    """Each is a process of its own; all send to the one inbox of their node."""
+    inbox = place.channel.inbox(GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS)
+    exits = [Channel(place.name, place.path) for _ in range(MAX_SENDERS + 8)]
+    outlets = [one.outlet(GATEWAY, GATEWAY_DEPTH, GATEWAY_SENDERS) for one in exits]
+    for number, outlet in enumerate(outlets):
+        assert put(outlet, bytes([number]))
+        received = inbox.receive(5.0)
+        assert received is not None
+        assert bytes(received) == bytes([number])
+    for outlet in outlets:
+        outlet.close()
+    for one in exits:
+        one.close()
+    inbox.close()

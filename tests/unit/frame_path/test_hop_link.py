@@ -12,7 +12,8 @@ from node.gateway.tasks import AtOnce
 from node.reporting.recorder import Recorder
 from node.transport.connection import Connection
 from node.transport.hop import HopClient
-from node.transport.hop_link import HopLink, Parcel, always
+from node.transport.hop_answers import always
+from node.transport.hop_link import HopLink, Parcel
 from node.transport.http11 import ACCEPTED, PIPELINED, HttpError, Request
 from wire.packet import MEDIA_TYPE
 
@@ -43,7 +44,7 @@ def taken() -> list[int]:
 @pytest.fixture
 def link(listener: socket.socket) -> Iterator[HopLink]:
     client = HopClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
-    made = HopLink(client, 2, Recorder(1.0), insist, lambda node_id: None)
+    made = HopLink(client, 2, Recorder(1.0), insist, lambda node_id: None, lambda epoch: True)
     yield made
     made.close()
 
