@@ -226,6 +226,11 @@ class Agent:
         for handler_id in topology.handlers:
             if not plan.routes.get(handler_id):
                 raise BadPlan(f"no route for handler {handler_id}", f"/routes/{handler_id}")
+        if plan.entry.handler_id not in topology.handlers:
+            raise BadPlan(f"handler {plan.entry.handler_id} is not in the graph", "/entry/handler_id")
+        for index, result in enumerate(plan.results):
+            if result.handler_id not in topology.handlers:
+                raise BadPlan(f"handler {result.handler_id} is not in the graph", f"/results/{index}/handler_id")
         if plan.accept_from > plan.epoch:
             raise BadPlan(f"accept_from {plan.accept_from} is newer than epoch {plan.epoch}", "/accept_from")
 

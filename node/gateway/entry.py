@@ -32,6 +32,7 @@ from wire.packet import Buffer, Header, Packet, PacketError, Span
 log = logging.getLogger(__name__)
 
 HAND_OVER_S = 60.0  # after so long without a plan that ends it a hand-over is off
+LATE_S = 1.0  # a frame open for so long may be stuck
 GAP = 1_000_000  # the numbers that another entry may have given meanwhile
 
 
@@ -102,11 +103,14 @@ class Entry:
         """Take a newer plan; unanswered frames of epochs that are not welcome any more are sent again under it, and
         all of them when the exits differ.
 
+        At the end of a planned move the oldest frame goes again too, if it is late: at the new place of a stateful
+        handler it may wait for one that the old place had, and nobody but us knows that this one is answered.
         An entry that was to hand over stays by that: its successor was not ready.
         """
         with self._lock:
             if self.leaving:
                 self._stay()
+            settled = plan.epoch == self.plan.epoch and plan.accept_from > self.plan.accept_from
             self._set_plan(plan)
             self.outcomes.books.begin_at(plan.entry.first_sequence)
             self._window.change(plan.window, plan.delivery, plan.max_latency_ms)
@@ -114,6 +118,8 @@ class Entry:
             for frame in through:
                 self.outcomes.finish(frame, self._compose(frame))
             again = [f for f in self._window.open.values() if changed or f.epoch < plan.accept_from]
+            if settled and not again:
+                again = self._window.oldest(opened_before=time.monotonic() - LATE_S)
         if again:
             self.care.resend_soon(again)
 
@@ -211,10 +217,12 @@ class Entry:
             raise Ended
 
     def header(self, frame: OpenFrame, target: Target) -> Header:
-        """Return the header of *frame* for *target* under the current plan."""
+        """Return the header of *frame* for *target*, under the plan that this target is of: a frame goes to all its
+        targets by one plan.
+        """
         with self._lock:
             horizon, previous = self._window.below(frame.sequence)
-            epoch = frame.epoch = self.plan.epoch
+            epoch = frame.epoch = target.epoch
         return Header(
             session_id=self.session_id,
             epoch=epoch,

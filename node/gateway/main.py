@@ -30,7 +30,6 @@ from node.processes.control import (
     ChildSettings,
     Detach,
     Drained,
-    Failed,
     HandedOver,
     HandlerGaveUp,
     HandlerLost,
@@ -166,8 +165,9 @@ class Gateway:
     def _attach(self, message: Attach) -> None:
         try:
             self.sessions.attach(message.session_id, message.plan, message.state)
-        except (GraphError, KeyError) as error:
-            self._say(Failed(reason=f"session {message.session_id}: {error}", for_good=True))
+        except (GraphError, KeyError, OSError) as error:  # others go on
+            log.error("session %s cannot be attached: %s", message.session_id, error)
+            self._say(Attached(session_id=message.session_id, epoch=message.plan.epoch, failure=str(error)))
             return
         failure = self._open_port(message)
         self._say(Attached(session_id=message.session_id, epoch=message.plan.epoch, failure=failure))

@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 
@@ -16,8 +17,9 @@ from node.transport.channel import ChannelError, Slot
 from node.transport.connection import Connection
 from node.transport.http11 import HttpError, Request
 from node.transport.negotiation import accepts, prefer
+from node.transport.routing import Target
 from wire import packet
-from wire.packet import MEDIA_TYPE, EncodedPart, Header, PacketError
+from wire.packet import MEDIA_TYPE, EncodedPart, PacketError
 
 log = logging.getLogger(__name__)
 
@@ -158,38 +160,57 @@ def take_packet(entry: Entry, ticket: Ticket, post: Post, connection: Connection
 def take_picture(held: Held, entry: Entry, ticket: Ticket, post: Post, length: int, connection: Connection) -> int:
     """Receive an encoded picture into the first handler's inbox when that is here, else into memory."""
     part = EncodedPart(media_type=post.media_type, buffer=0)
-    slot, room = loan(held, entry, part, length)
-    if slot is None:
+    place = loan(held, entry, part, length)
+    if place is None:
         body = bytes(connection.read_body())
         return entry.open(ticket, (part, [body]), post.want, post.key, timestamp=post.timestamp).sequence
-    connection.read_body_into(slot.view[room:])
-    content: Content = (part, [bytes(slot.view[room:])])  # the entry's own copy, to send the frame again
+    connection.read_body_into(place.body)
+    content: Content = (part, [bytes(place.body)])  # the entry's own copy, to send the frame again
     with entry.dispatching:
         entry.catch_up()
         frame = entry.number(ticket, content, post.want, post.key, post.timestamp)
-        if not send_in_place(slot, entry.header(frame, entry.targets[0]), length, room):
+        if not send_in_place(entry, frame, place):
             entry.dispatch(frame)
     return frame.sequence
 
 
-def send_in_place(slot: Slot, header: Header, length: int, room: int) -> bool:
-    """Write the header before the body that is in the slot, and send both. Returns False when that cannot be."""
+class Place(NamedTuple):
+    """Room for a frame in the first handler's inbox."""
+
+    slot: Slot
+    room: int  # bytes, for the header before the body
+    target: Target  # whose inbox it is, by the plan of then
+
+    @property
+    def body(self) -> memoryview:
+        """Where the body belongs."""
+        return self.slot.view[self.room :]
+
+
+def send_in_place(entry: Entry, frame: OpenFrame, place: Place) -> bool:
+    """Write the header before the body that is in the slot, and send both. Returns False when that cannot be, or when
+    the frame is numbered under another plan by now.
+    """
+    if entry.targets[0] is not place.target:
+        return False
     try:
-        slot.view[:room] = packet.encode_head(header, [length], room)
-        return slot.send()
+        header = entry.header(frame, place.target)
+        place.slot.view[: place.room] = packet.encode_head(header, [len(place.body)], place.room)
+        return place.slot.send()
     except (PacketError, ChannelError) as error:
-        log.warning("a frame of session %s takes the longer way: %s", header.session_id, error)
+        log.warning("a frame of session %s takes the longer way: %s", entry.session_id, error)
         return False
 
 
-def loan(held: Held, entry: Entry, part: EncodedPart, length: int) -> tuple[Slot | None, int]:
-    """Return (a slot in the first handler's inbox, room for the header), or (None, 0) when it is elsewhere or full."""
+def loan(held: Held, entry: Entry, part: EncodedPart, length: int) -> Place | None:
+    """Return room in the first handler's inbox, or None when it is elsewhere or full."""
     target = entry.targets[0]
     if len(target.replicas) > 1 or target.handler_id not in held.plan.local:
-        return None, 0
+        return None
     longest = OpenFrame(2**62, 0.5, 0.0, tuple(entry.picture_exits()), None, (part, []), frozenset())
     room = packet.head_room(entry.header(longest, target), [length])
-    return held.outlet(target.handler_id).loan(room + length), room
+    slot = held.outlet(target.handler_id).loan(room + length)
+    return None if slot is None else Place(slot, room, target)
 
 
 def reply(held: Held, entry: Entry, post: Post, sequence: int, connection: Connection) -> None:

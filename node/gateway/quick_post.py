@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 from node.gateway.entry import Ended, Entry, Repeated
-from node.gateway.posts import Post, ended, loan, read_post, reply, send_in_place
+from node.gateway.posts import Place, Post, ended, loan, read_post, reply, send_in_place
 from node.gateway.sessions import Held
 from node.gateway.tasks import MustWait
 from node.gateway.window import Ticket
-from node.transport.channel import Slot
 from node.transport.connection import Connection
 from node.transport.http11 import Request
 from wire.packet import MEDIA_TYPE, EncodedPart
@@ -26,28 +25,25 @@ def quick_post(held: Held, entry: Entry, request: Request, max_frame: int) -> "Q
     if ticket is None:
         return None
     part = EncodedPart(media_type=post.media_type, buffer=0)
-    slot, room = loan(held, entry, part, request.content_length)
-    if slot is None:
+    place = loan(held, entry, part, request.content_length)
+    if place is None:
         entry.release(ticket)
         return None
-    return QuickPost(held, entry, post, ticket, part, slot, room)
+    return QuickPost(held, entry, post, ticket, part, place)
 
 
 class QuickPost:
     """One posted picture, received straight into the first handler's inbox."""
 
-    def __init__(
-        self, held: Held, entry: Entry, post: Post, ticket: Ticket, part: EncodedPart, slot: Slot, head_room: int
-    ) -> None:
+    def __init__(self, held: Held, entry: Entry, post: Post, ticket: Ticket, part: EncodedPart, place: Place) -> None:
         self._held = held
         self._entry = entry
         self._post = post
         self._ticket = ticket
         self._part = part
-        self._slot = slot
-        self._head_room = head_room
+        self._place = place
         self._sequence = -1
-        self.room = slot.view[head_room:]
+        self.room = place.body
         self.due = post.deadline
 
     def complete(self, connection: Connection, wake: Callable[[], None]) -> bool:
@@ -84,7 +80,7 @@ class QuickPost:
         finally:
             self.abandon()
         self._expect(frame.sequence, wake)
-        if send_in_place(self._slot, entry.header(frame, entry.targets[0]), len(self.room), self._head_room):
+        if send_in_place(entry, frame, self._place):
             return True
         entry.unsent.append(frame)
         return False

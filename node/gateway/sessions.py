@@ -13,7 +13,7 @@ from node.sessions import leaving, senders
 from node.transport.channel import Channel, Outlet
 from node.transport.forward import Forwarder
 from wire.credential import Credential
-from wire.graph import Topology
+from wire.graph import GraphError, Topology
 from wire.messages import ResultSpec, SessionPlan
 
 
@@ -77,7 +77,16 @@ class Sessions:
         return list(self._held.values())
 
     def attach(self, session_id: int, plan: SessionPlan, state: str) -> None:
-        """Hold a session, or change it to *plan*. Raises GraphError."""
+        """Hold a session, or change it to *plan*. Raises GraphError, KeyError, OSError; a new one is not held then."""
+        known = session_id in self._held
+        try:
+            self._attach(session_id, plan, state)
+        except (GraphError, KeyError, OSError):
+            if not known:
+                self._held.pop(session_id, None)
+            raise
+
+    def _attach(self, session_id: int, plan: SessionPlan, state: str) -> None:
         topology = Topology(plan.graph, self._ports)
         held = self._held.get(session_id)
         if held is None:

@@ -180,6 +180,11 @@ class Window:
         lower = [s for s in self.open if s < sequence]
         return min(lower, default=sequence), max(lower, default=None)
 
+    def oldest(self, opened_before: float) -> list[OpenFrame]:
+        """Return the open frame with the lowest number, where it was opened before then (monotonic s)."""
+        lowest = min(self.open, default=None)
+        return [f for n, f in self.open.items() if n == lowest and f.opened <= opened_before]
+
     def overdue(self, now: float, resend_s: float, drop_s: float) -> tuple[list[OpenFrame], list[OpenFrame]]:
         """Return (frames to send again, frames to drop): the safety net for packets that got lost."""
         again, lost = [], []

@@ -131,6 +131,8 @@ def test_a_session_from_put_to_delete(node: Daemon) -> None:
         ({"epoch": "one"}, "/epoch"),
         ({"local": [9]}, "/local/0"),
         ({"routes": {}}, "/routes/0"),
+        ({"results": [{"handler_id": 2}, {"handler_id": 9}]}, "/results/1/handler_id"),
+        ({"entry": {"node_id": 5, "url": NOBODY, "key": "k", "handler_id": 9}}, "/entry/handler_id"),
         ({"window": 0}, "/window"),
         ({"surprise": 1}, "/surprise"),
     ],

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 import msgspec
 import pytest
 
-from node.gateway import care
+from node.gateway import care, posts
 from node.gateway import entry as module
 from node.gateway.entry import Dropped, Ended, Entry, Repeated
+from node.gateway.posts import send_in_place
 from node.gateway.results import Result
 from node.gateway.window import OpenFrame
 from node.reporting.recorder import Recorder
@@ -296,6 +297,50 @@ def test_a_new_plan_is_taken_at_once_even_when_its_nodes_are_not_ready(make: Mak
         if header is not None and header.epoch == 3:
             found.add(header.sequence)
     assert found == {f.sequence for f in frames}
+
+
+def test_at_the_end_of_a_planned_move_the_oldest_late_frame_tells_the_new_place_what_is_answered(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1 and 2 wait at the new place of a stateful handler for 0, which the old place has answered meanwhile."""
+    monkeypatch.setattr(module, "LATE_S", 0.0)
+    session = make(window=4)
+    first = session.post()
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=2))
+    waiting = [session.post(), session.post()]
+    headers = [session.arrived() for _ in range(3)]
+    assert [(h.sequence, h.epoch, h.horizon) for h in headers if h] == [(0, 1, 0), (1, 2, 0), (2, 2, 0)]
+    session.answer(first.sequence)
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=2, accept_from=2))
+    again = session.arrived()
+    assert again is not None
+    assert (again.sequence, again.horizon) == (waiting[0].sequence, waiting[0].sequence)
+    assert session.arrived(0.2) is None, "the other one follows it"
+
+
+def test_a_frame_goes_to_all_its_targets_by_one_plan(make: Make) -> None:
+    """A plan that comes between two packets of a frame finds it among those of the older epoch."""
+    session = make()
+    (target,) = session.entry.targets
+    frame = session.post()
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=2))
+    assert session.entry.header(frame, target).epoch == 1
+    resent: list[int] = []
+    session.entry.care.resend_soon = lambda frames=None: resent.extend(f.sequence for f in frames or [])  # type: ignore[method-assign]
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=2, accept_from=2))
+    assert resent == [frame.sequence]
+
+
+def test_a_body_that_came_under_an_older_plan_takes_the_longer_way(make: Make) -> None:
+    session = make()
+    (target,) = session.entry.targets
+    slot = session.entry.sender.outlet(7, 1, 1).loan(4096)
+    assert slot is not None
+    frame = session.post()
+    assert session.arrived() is not None
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=2))
+    assert not send_in_place(session.entry, frame, posts.Place(slot, 2048, target))
+    assert session.arrived(0.2) is None
 
 
 def test_a_new_plan_may_have_another_window(make: Make, pool: ThreadPoolExecutor) -> None:

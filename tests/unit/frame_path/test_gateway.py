@@ -192,3 +192,17 @@ def test_a_handler_that_dies_during_the_drain_gets_its_frame_again(place: Place)
         assert said(agent, control.Drained).in_flight == 0
     sender.close()
     inbox.close()
+
+
+def test_a_session_that_cannot_be_held_leaves_the_others_alone(place: Place) -> None:
+    """Its books have no place on the disk; the gateway says so, and holds it when there is one again."""
+    session = plan(window=2)
+    with gateway(place, session) as (made, agent):
+        assert said(agent, control.Attached).failure is None
+        (place.path / "books-8").mkdir()  # where a file belongs
+        control.send(agent, control.Attach(session_id=8, plan=session, state="running"))
+        assert said(agent, control.Attached).failure
+        assert [s.session_id for s in made.sessions.all()] == [SESSION]
+        (place.path / "books-8").rmdir()
+        control.send(agent, control.Attach(session_id=8, plan=session, state="running"))
+        assert said(agent, control.Attached).failure is None
