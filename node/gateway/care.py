@@ -2,17 +2,19 @@
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from node.gateway.outcomes import Outcomes
 from node.gateway.results import Heading, failure
 from node.gateway.window import OpenFrame, Window
-from wire.messages import BigCount, FrameStatus, Id
+from wire.messages import BigCount, FrameStatus, Id, SessionPlan
 
 RESEND_S, DROP_S = 15.0, 60.0  # without a result: send again, then give up
+WORDS = 256  # that are remembered
 MAX_BLAMES = 2  # a frame that a handler died with so often is set aside
 
 
@@ -24,12 +26,15 @@ class Lost(Struct):
     gave_up: str | None = None  # why it will not come back
     why: str | None = None  # it died
     through: BigCount | None = None  # it lives, and what may be lost has this sequence at most
+    epoch: BigCount | None = None  # of the newest plan that who says it knows
+    word: Annotated[str, Meta(max_length=64)] | None = None  # the same where it is said again, since no answer came
 
 
 class Dispatcher(Protocol):
     """The part of the entry that sends."""
 
     dispatching: threading.RLock  # frames leave in order under it
+    plan: SessionPlan
 
     def dispatch(self, frame: OpenFrame) -> None: ...
 
@@ -45,6 +50,7 @@ class Care:
         self._lock = outcomes.lock
         self._dispatcher = dispatcher
         self._heading = heading
+        self._heard: deque[str] = deque(maxlen=WORDS)
 
     def resend_soon(self, frames: list[OpenFrame] | None = None) -> None:
         """Send again in a thread of its own: it may have to wait for nodes that learn of a plan after this one."""
@@ -64,9 +70,15 @@ class Care:
                 self._dispatcher.dispatch(frame)
 
     def hear(self, lost: Lost) -> None:
-        """Do what the word asks for."""
+        """Do what the word asks for, once. Of an older plan than ours nobody can say that all is lost."""
+        if lost.word is not None:
+            with self._lock:
+                if lost.word in self._heard:
+                    return
+                self._heard.append(lost.word)
         if lost.gave_up:
-            self.handler_gave_up(lost.handler_id, lost.gave_up)
+            if lost.epoch is None or lost.epoch >= self._dispatcher.plan.epoch:
+                self.handler_gave_up(lost.handler_id, lost.gave_up)
         elif lost.through is not None:
             self.sent_astray(lost.through)
         else:

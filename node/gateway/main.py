@@ -7,6 +7,7 @@ care thread: once a second, overdue frames
 
 import contextlib
 import logging
+import secrets
 import socket
 import threading
 import time
@@ -203,7 +204,8 @@ class Gateway:
         else:
             lost = Lost(message.handler_id, message.blame, why=message.why)
         if held.entry is None:
-            self._tell(message.session_id, lost)
+            word = secrets.token_hex(8)
+            self._tell(message.session_id, msgspec.structs.replace(lost, epoch=held.plan.epoch, word=word))
         else:
             held.entry.care.hear(lost)
 

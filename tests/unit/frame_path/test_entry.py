@@ -282,6 +282,28 @@ def test_nothing_waits_for_a_handler_that_gave_up(make: Make, pool: ThreadPoolEx
     assert (result.http_status, result.body["reason"]) == (500, "handler 1: no model")
 
 
+def test_a_word_of_an_older_plan_that_a_handler_is_given_up_fails_nothing(make: Make) -> None:
+    """Its node could not say so sooner; the handler is elsewhere by now."""
+    session = make()
+    session.entry.update(msgspec.structs.replace(session.plan, epoch=3, accept_from=3))
+    frame = session.post()
+    session.entry.care.hear(care.Lost(1, gave_up="killed by signal 9", epoch=2))
+    assert session.entry.is_open(frame.sequence)
+    session.entry.care.hear(care.Lost(1, gave_up="killed by signal 9", epoch=3))
+    assert not session.entry.is_open(frame.sequence)
+
+
+def test_a_death_that_is_told_twice_counts_once(make: Make) -> None:
+    """The answer to the first word was lost on its way."""
+    session = make()
+    frame = session.post()
+    for word in ("a", "a"):
+        session.entry.care.hear(care.Lost(1, blame=frame.sequence, word=word))
+    assert session.entry.is_open(frame.sequence)
+    session.entry.care.hear(care.Lost(1, blame=frame.sequence, word="b"))
+    assert not session.entry.is_open(frame.sequence)
+
+
 def test_a_new_plan_is_taken_at_once_even_when_its_nodes_are_not_ready(make: Make) -> None:
     """Nodes learn of a plan one after the other: the first must not wait for the second to have it."""
     session = make(window=2)
