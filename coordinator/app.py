@@ -58,7 +58,7 @@ class Coordinator:
             algorithms=algorithms,
             registry=registry,
             store=Store(self._engine),
-            peers=Peers(client),
+            peers=Peers(client, registry.alive),
             galleries=Galleries(GalleryStore(self._engine), Portraits()),
         )
         self._placer = Placer(self._parts)

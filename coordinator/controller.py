@@ -1,7 +1,8 @@
 """The thread that keeps sessions alive: who leads, which nodes are down, whose handlers must move.
 
 each control_period: judge nodes ▶ share nodes and sessions through the database ▶ leader? ▶ repairs, drains, moves
-repairs run in background threads, one per session, under the session's lock; those that fail back off
+repairs run in background threads, one per session, under the session's lock, where the reason is asked anew;
+those that fail back off, each kind of work for itself
 """
 
 import logging
@@ -31,6 +32,7 @@ STALL_S = 1.0  # a wait that took so much longer than asked: this process stood 
 LEASE_S = 3.0  # at least; and three periods: after its holder's death another leads
 ABANDONED_S = PREPARE_S + 60  # a session still being created then has lost its creator
 BACK_OFF_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+Work = Callable[[SessionRecord], None]
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +45,9 @@ class Controller:
         self._rebalancer = Rebalancer(parts, placer, self._decider)
         self._holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._thread = threading.Thread(target=self._run, name="controller", daemon=True)
-        self._tries: dict[int, tuple[int, float]] = {}  # session_id -> attempts that failed, monotonic s of the next
+        self._tries: dict[tuple[int, str], tuple[int, float]] = {}  # session_id, name of the work -> attempts that
+        # failed, monotonic s of the next
+        self._queued: set[int] = set()  # sessions that a background thread has, or will have
         self._offers: set[tuple[int, str]] = set()  # node_id, boot_id of the nodes that take handlers
         self._told = Told()
         self._written: dict[int, float] = {}  # node_id -> last_seen that the database has
@@ -53,8 +57,8 @@ class Controller:
     def load(self) -> None:
         """Take nodes and sessions from the database. Raises DatabaseAway."""
         self._parts.registry.merge(self._parts.store.nodes(), time.monotonic())
-        now = time.time()
-        self._parts.held.merge(self._parts.store.sessions(sorted(HELD)), now)
+        begun = time.monotonic()
+        self._parts.held.merge(self._parts.store.sessions(sorted(HELD)), begun)
 
     def start(self) -> None:
         """Begin."""
@@ -116,21 +120,36 @@ class Controller:
             store.write_nodes(news)
             self._written |= {r.node_id: r.last_seen for r in news}
         registry.merge(store.nodes(), time.monotonic())
-        read = time.time()
-        self._parts.held.merge(store.sessions(sorted(HELD)), read)
+        begun = time.monotonic()
+        self._parts.held.merge(store.sessions(sorted(HELD)), begun)
 
     def _repair(self) -> None:
         self._notice_nodes()
-        draining = {r.node_id for r in self._parts.registry.records() if r.cordoned is Cordon.DRAINING}
         for session in self._parts.held.all():
-            due = self._tries.get(session.session_id, (0, 0.0))[1] <= time.monotonic()
-            if due and session.state in PLACED and not self._parts.locks.busy(session.session_id):
-                if self._broken(session):
-                    self._placer.background.submit(self._guarded, session.session_id, self._mend)
-                elif session.state is State.RUNNING and repair.source_ended(session, self._parts.registry.alive()):
-                    self._placer.background.submit(self._guarded, session.session_id, self._end)
-                elif session.plan.used() & draining:
-                    self._placer.background.submit(self._guarded, session.session_id, self._drain)
+            if session.session_id not in self._queued and not self._parts.locks.busy(session.session_id):
+                work = next((w for w in self._needed(session) if self._due(session.session_id, w)), None)
+                if work is not None:
+                    self._queued.add(session.session_id)
+                    self._placer.background.submit(self._guarded, session.session_id, work)
+
+    def _needed(self, session: SessionRecord) -> list[Work]:
+        """Return what is to be done with a session, the most urgent first."""
+        placed, works = session.state in PLACED, list[Work]()
+        if placed and self._broken(session):
+            return [self._mend]
+        if session.state is State.RUNNING and repair.source_ended(session, self._parts.registry.alive()):
+            works.append(self._end)
+        if self._placer.passed(session):
+            works.append(self._placer.settle)
+        if placed and session.plan.used() & self._draining():
+            works.append(self._drain)
+        return works
+
+    def _due(self, session_id: int, work: Work) -> bool:
+        return self._tries.get((session_id, work.__name__), (0, 0.0))[1] <= time.monotonic()
+
+    def _draining(self) -> set[int]:
+        return {r.node_id for r in self._parts.registry.records() if r.cordoned is Cordon.DRAINING}
 
     def _tell_deaths(self) -> None:
         """Write the deaths of handlers that are back into the histories. Raises DatabaseAway."""
@@ -159,26 +178,31 @@ class Controller:
         lost = repair.lost_nodes(session.plan, alive) or repair.given_up(session, alive)
         return bool(lost) or session.state is State.DEGRADED
 
-    def _guarded(self, session_id: int, work: Callable[[SessionRecord], None]) -> None:
-        """Do *work* on the session as it is once its lock is ours; a thread's outermost frame."""
-        if self._parts.locks.busy(session_id):
-            return
+    def _guarded(self, session_id: int, work: Work) -> None:
+        """Do *work* on the session if it still needs it; a thread's outermost frame."""
         try:
-            with self._parts.locks.hold(session_id):
-                session = self._parts.held.get(session_id)
-                if session is not None and session.state in PLACED:
-                    work(session)
-                    self._tries.pop(session_id, None)
+            if not self._parts.locks.busy(session_id):
+                self._work(session_id, work)
         except base.Unplaceable as error:
             nodes = "".join(f"; node {n}: {reason}" for n, reason in error.reasons.items())
-            self._later(session_id, error.detail + nodes)
+            self._later(session_id, work, error.detail + nodes)
         except MoveFailed as error:
-            self._later(session_id, str(error))
+            self._later(session_id, work, str(error))
         except (DatabaseAway, StaleEpoch) as error:
             logger.warning("session %d: %s", session_id, error)
         except Exception:
             logger.exception("session %d: control failed", session_id)
-            self._later(session_id, "an error of the coordinator")
+            self._later(session_id, work, "an error of the coordinator")
+        finally:
+            self._queued.discard(session_id)
+
+    def _work(self, session_id: int, work: Work) -> None:
+        """Do *work* on the session as it is once its lock is ours: it may have been mended or moved meanwhile."""
+        with self._parts.locks.hold(session_id):
+            session = self._parts.held.get(session_id)
+            if session is not None and work in self._needed(session):
+                work(session)
+            self._tries.pop((session_id, work.__name__), None)
 
     def _mend(self, session: SessionRecord) -> None:
         """Place anew what was lost. Raises Unplaceable, MoveFailed; the session then stays degraded with the reason."""
@@ -206,13 +230,10 @@ class Controller:
 
     def _end(self, session: SessionRecord) -> None:
         """A source that has no more frames ends its session; results and history stay until it is deleted."""
-        if session.state is State.RUNNING:
-            self._placer.stop(session, why="its source has ended")
+        self._placer.stop(session, why="its source has ended")
 
     def _drain(self, session: SessionRecord) -> None:
-        nodes = self._parts.registry.records()
-        leaving = {r.node_id: "is draining" for r in nodes if r.cordoned is Cordon.DRAINING}
-        variant, plan = self._decide(session, leaving, {})
+        variant, plan = self._decide(session, dict.fromkeys(self._draining(), "is draining"), {})
         self._placer.moved(session, plan, "drained", variant=variant)
 
     def _decide(
@@ -242,10 +263,11 @@ class Controller:
         self._placer.change(session, state=transition(session.state, Event.FAIL), reason=why)
         self._parts.peers.free(session.session_id, session.plan.nodes)
 
-    def _later(self, session_id: int, why: str) -> None:
-        """Keep the reason on the session, and try again after a while."""
-        tries = self._tries.get(session_id, (0, 0.0))[0]
-        self._tries[session_id] = (tries + 1, time.monotonic() + BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
+    def _later(self, session_id: int, work: Work, why: str) -> None:
+        """Keep the reason on the session, and try that again after a while."""
+        key = session_id, work.__name__
+        tries = self._tries.get(key, (0, 0.0))[0]
+        self._tries[key] = (tries + 1, time.monotonic() + BACK_OFF_S[min(tries, len(BACK_OFF_S) - 1)])
         logger.warning("session %d: %s; tried %d times", session_id, why, tries + 1)
         session = self._parts.held.get(session_id)
         if session is None or session.state is not State.DEGRADED or session.reason == why:

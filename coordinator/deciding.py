@@ -14,6 +14,7 @@ from coordinator.elsewhere import Alternatives, replacement
 from coordinator.placing import Parts
 from coordinator.promises import promises
 from coordinator.records import Planned, SessionRecord, addresses
+from coordinator.repair import same_there
 from coordinator.snapshot import NodeStatus
 
 
@@ -67,7 +68,10 @@ class Decider:
         own = everyone.pop(session.session_id, None)
         if own is not None and own.placement.used() <= world.nodes.keys():
             world = without(world, own)
-        choose = partial(self._one, algorithm, current=current)
+
+        def choose(wish: Request, there: Snapshot) -> Decision:
+            return self._one(algorithm, wish, there, same_there(session, current, wish.variants))
+
         decision = replacement(choose, asked, world, list(everyone.values()), session.request.priority)
         return decision, self.plan(decision, algorithm)
 

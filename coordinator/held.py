@@ -19,6 +19,7 @@ class Held:
 
     def __init__(self) -> None:
         self._sessions: dict[int, SessionRecord] = {}
+        self._put_at: dict[int, float] = {}  # session_id -> monotonic s, since the last reading
         self._lock = threading.Lock()
         self._read_at = float("-inf")  # monotonic s
 
@@ -30,19 +31,22 @@ class Held:
     def put(self, session: SessionRecord) -> None:
         """Take a session as it was just written."""
         with self._lock:
+            self._put_at[session.session_id] = time.monotonic()
             if session.state in HELD:
                 self._sessions[session.session_id] = session
             else:
                 self._sessions.pop(session.session_id, None)
 
-    def merge(self, rows: Iterable[SessionRecord], read: float) -> None:
-        """Take the rows that the database had at *read* (s since the epoch); what was put later stays."""
+    def merge(self, rows: Iterable[SessionRecord], begun: float) -> None:
+        """Take the rows of a reading that was *begun* then (monotonic s); what was put or taken away since then stays
+        so. When rows say that they were written counts for nothing: clocks of machines differ.
+        """
         found = {row.session_id: row for row in rows}
         with self._lock:
             self._read_at = time.monotonic()
-            late = {i: s for i, s in self._sessions.items() if s.updated >= read}
-            newer = {i: s for i, s in self._sessions.items() if i in found and s.updated > found[i].updated}
-            self._sessions = found | newer | late
+            self._put_at = {i: at for i, at in self._put_at.items() if at >= begun}
+            own = {i: s for i, s in self._sessions.items() if i in self._put_at}
+            self._sessions = {i: s for i, s in found.items() if i not in self._put_at} | own
 
     def get(self, session_id: int) -> SessionRecord | None:
         """Return the session, or None when no node should hold it."""

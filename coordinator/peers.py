@@ -1,32 +1,50 @@
-"""Talking to node agents (design 4.2): to all nodes of a session at once."""
+"""Talking to node agents (design 4.2): to all nodes of a session at once.
+
+caller ▶ a pool of threads per node ▶ the node. Whoever waits looks each LOOK_S whether the node still lives, and gives
+its call up when it does not. The thread may hang in it until its time is over; so the node's pool is left behind, and
+ends with its calls: neither other nodes nor the same one when it is back wait for its threads.
+"""
 
 import logging
+import threading
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
+from typing import NamedTuple
 
 import msgspec
 
 from coordinator.planner import node_plans
 from coordinator.records import NodeAddress, SessionRecord
 from wire.client import ControlClient, PeerAway, PeerError, read
-from wire.messages import Books, NodeSession
+from wire.messages import Books, Heartbeat, NodeSession
 
 PREPARE_S = 120.0  # models are loaded and warmed up, first gallery vectors computed
 HAND_OVER_S = 25.0  # frames in flight have their time to end
 ORDER_S = 5.0  # start, stop, delete
-THREADS = 32
+LOOK_S = 0.5
+THREADS = 32  # per node at most
 CONFLICT = 409
 
 logger = logging.getLogger(__name__)
 Failure = PeerAway | PeerError
 
 
+class _Attempt(NamedTuple):
+    """A call under way, and whose threads make it."""
+
+    future: Future[Failure | None]
+    pool: ThreadPoolExecutor
+
+
 class Peers:
     """Thread-safe. Every method answers with the failures per node instead of raising."""
 
-    def __init__(self, client: ControlClient) -> None:
-        self._client = client
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="peers")
+    def __init__(self, client: ControlClient, alive: Callable[[], Mapping[int, Heartbeat]]) -> None:
+        """alive: returns the latest heartbeat of each node that is not down."""
+        self._client, self._alive = client, alive
+        self._pools: dict[int, ThreadPoolExecutor] = {}
+        self._lock = threading.Lock()  # of _pools; nothing is submitted to one that is left behind
 
     def prepare(self, session: SessionRecord, nodes: Iterable[int] | None = None) -> dict[int, Failure]:
         """Bring *nodes* (None: all) of *session* to their plans; returns when all have prepared or failed."""
@@ -65,7 +83,9 @@ class Peers:
 
     def close(self) -> None:
         """Wait for no one."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            for pool in self._pools.values():
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _order(self, session_id: int, nodes: Mapping[int, NodeAddress], order: str) -> dict[int, Failure]:
         return self._each(session_id, nodes, order, lambda _, url: _post(self._client, url))
@@ -74,9 +94,40 @@ class Peers:
         self, session_id: int, nodes: Mapping[int, NodeAddress], path: str, call: Callable[[int, str], object]
     ) -> dict[int, Failure]:
         urls = {n: f"{a.control_url.rstrip('/')}/sessions/{session_id}{path}" for n, a in nodes.items()}
-        running = {n: self._pool.submit(_attempt, call, n, url) for n, url in urls.items()}
-        failures = {n: future.result() for n, future in running.items()}
+        running = {n: self._submit(n, partial(_attempt, call, n, url)) for n, url in urls.items()}
+        failures: dict[int, Failure | None] = {}
+        while len(failures) < len(running):
+            open_ = {n: attempt for n, attempt in running.items() if n not in failures}
+            wait([attempt.future for attempt in open_.values()], LOOK_S)
+            failures |= {n: attempt.future.result() for n, attempt in open_.items() if attempt.future.done()}
+            for n, why in self._lost({n: nodes[n] for n in open_.keys() - failures.keys()}).items():
+                failures[n] = self._give_up(n, running[n], f"{urls[n]}: {why}")
         return {n: failure for n, failure in failures.items() if failure is not None}
+
+    def _submit(self, node_id: int, call: Callable[[], Failure | None]) -> _Attempt:
+        with self._lock:
+            pool = self._pools.get(node_id)
+            if pool is None:
+                pool = self._pools[node_id] = ThreadPoolExecutor(THREADS, thread_name_prefix=f"peer {node_id}")
+            return _Attempt(pool.submit(call), pool)
+
+    def _lost(self, nodes: Mapping[int, NodeAddress]) -> dict[int, str]:
+        """Return those of *nodes* that are not what they were when their plan was made, with the reason."""
+        alive = self._alive() if nodes else {}
+        down = {n: "the node is down" for n in nodes if n not in alive}
+        return down | {
+            n: "the node was restarted" for n in nodes.keys() & alive if alive[n].boot_id != nodes[n].boot_id
+        }
+
+    def _give_up(self, node_id: int, attempt: _Attempt, why: str) -> PeerAway:
+        """Wait no longer; the next call to the node gets another pool."""
+        attempt.future.cancel()
+        with self._lock:
+            if self._pools.get(node_id) is attempt.pool:
+                del self._pools[node_id]
+                attempt.pool.shutdown(wait=False)
+        logger.warning("node %d: %s", node_id, why)
+        return PeerAway(why)
 
 
 def _attempt(call: Callable[[int, str], object], node_id: int, url: str) -> Failure | None:

@@ -17,9 +17,9 @@ from coordinator.catalogue import Catalogue
 from coordinator.galleries import Galleries
 from coordinator.held import Held, Locks
 from coordinator.peers import Failure, Peers, reasons
-from coordinator.records import Planned, SessionRecord, replace
+from coordinator.records import NodeAddress, Planned, SessionRecord, replace
 from coordinator.registry import Registry
-from coordinator.repair import moves
+from coordinator.repair import lost_nodes, moves
 from coordinator.sessions import Event, State, transition
 from coordinator.store import StaleEpoch, Store
 from coordinator.usual import Usual
@@ -66,6 +66,8 @@ class Placer:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self.background = ThreadPoolExecutor(BACKGROUND_THREADS, thread_name_prefix="placer")
+        # session_id -> when a planned move was done (monotonic s), the nodes it has left, which its end frees
+        self._left: dict[int, tuple[float, dict[int, NodeAddress]]] = {}
 
     def change(self, session: SessionRecord, **changes: Any) -> SessionRecord:
         """Write *session* with *changes* and return it. Raises StaleEpoch, DatabaseAway."""
@@ -102,96 +104,107 @@ class Placer:
         self._tell(session, moved, why)
         state = transition(moved.state, Event.RECOVER)
         moved = self.change(moved, state=state, reason=None)
-        alive = self._parts.registry.alive()
-        self._free(session, {n for n in session.plan.used() - plan.used() if n in alive})
+        self._leave(session, moved)
         return moved
 
     def moved(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
-        """Move *session* to *plan* while it runs: new nodes prepare first, the old epoch stays welcome until it has
-        passed. Raises MoveFailed; the session then is where it was, at a later epoch.
+        """Move *session* to *plan* while it runs. Raises MoveFailed; the session then is where it was, at a later epoch
+        once something was written.
+
+        New nodes prepare first. The old epoch stays welcome until it has passed, which settle() ends; where the graph
+        is another, the entry sends what is unanswered again at once, through the new graph.
         """
         if not same_entry(session.plan, plan):
             return self._entry_moved(session, plan, why, **changes)
-        if session.plan.graph != plan.graph:
-            return self._changed(session, plan, why, **changes)
+        draft = self._drafted(session, plan)
+        epoch = session.epoch + 2
+        accept_from = session.epoch if session.plan.graph == plan.graph else epoch
         plan = self._carried(session, plan, "entry_moved")
-        moved = self.change(session, plan=plan, epoch=session.epoch + 1, accept_from=session.epoch, **changes)
-        new = plan.used() - session.plan.used()
-        if failures := self._parts.peers.prepare(moved, new):
-            self._undo(moved, session, new, begun=False)
-            raise MoveFailed(failures)
-        if failures := self._parts.peers.prepare(moved, plan.used() - new):
-            self._undo(moved, session, new)
-            raise MoveFailed(failures)
-        if session.state in (State.RUNNING, State.DEGRADED):
-            self._parts.peers.start(moved)
-        self._tell(session, moved, why)
-        self.background.submit(self._settle, session, moved)
-        return moved
-
-    def _changed(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
-        """Have *session* go on with another graph, its entry where it is: new nodes prepare, then the entry sends what
-        is unanswered again, through the new graph. Raises MoveFailed; the session then is as it was, at a later epoch.
-        """
-        draft, new = self._drafted(session, plan)
-        epoch, plan = session.epoch + 2, self._carried(session, plan, "entry_moved")
         try:
-            moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
+            moved = self.change(session, plan=plan, epoch=epoch, accept_from=accept_from, **changes)
         except (DatabaseAway, StaleEpoch):
-            self._free(draft, new)
+            self._free(draft, draft.plan.used() - session.plan.used())
             raise
         if failures := self._prepare_all(session, moved):
-            self._undo(moved, session, new)
+            self._undo(moved, session)
             raise MoveFailed(failures)
         return self._arrived(session, moved, why)
+
+    def passed(self, session: SessionRecord) -> bool:
+        """Return True when an older epoch is welcome still, and its frames have had their time to pass."""
+        since, _ = self._left.get(session.session_id, (float("-inf"), {}))
+        over = time.monotonic() - since >= SETTLE_S and time.time() - session.updated >= SETTLE_S
+        return session.accept_from < session.epoch and over
+
+    def settle(self, session: SessionRecord) -> None:
+        """End a planned move: refuse the older epochs, and free the nodes that were left.
+
+        It is written once all nodes do so: until then it is tried again. Raises MoveFailed, StaleEpoch, DatabaseAway.
+        """
+        settled = replace(session, accept_from=session.epoch)
+        there = settled.plan.used() - lost_nodes(settled.plan, self._parts.registry.alive()).keys()
+        if failures := self._parts.peers.prepare(settled, there):
+            raise MoveFailed(failures)
+        settled = self.change(session, accept_from=session.epoch)
+        self._leave(session, settled)
 
     def _entry_moved(self, session: SessionRecord, plan: Planned, why: str, **changes: Any) -> SessionRecord:
         """Move *session* with its entry: new nodes prepare, the old entry finishes what is in flight where it is, the
         new one goes on with its numbers. Raises MoveFailed; the session then is where it was.
 
         Nothing is written before the old entry's last word: until then a coordinator that dies has changed nothing.
+        The old entry's node is told last, since its books end then. From there nothing leads back: should it not
+        answer, nobody knows whether they have ended, so they are the ones it gave, and the controller mends the rest.
         """
-        draft, new = self._drafted(session, plan)
+        draft, old_entry = self._drafted(session, plan), session.plan.entry_node
+        new = draft.plan.used() - session.plan.used()
         final = self._parts.peers.hand_over(session)
         plan = handed_over(session.plan, plan, final) if final else self._carried(session, plan, "entry_moved")
         epoch = session.epoch + 2
         try:
             moved = self.change(session, plan=plan, epoch=epoch, accept_from=epoch, **changes)
         except (DatabaseAway, StaleEpoch):
-            self._parts.peers.prepare(session, [session.plan.entry_node])  # the old entry goes on
+            self._parts.peers.prepare(session, [old_entry])  # the old entry goes on
             self._free(draft, new)
             raise
-        if failures := self._parts.peers.prepare(moved):
+        if failures := self._parts.peers.prepare(moved, moved.plan.used() - {old_entry}):
             numbers_on = replace(session.plan, first_sequence=plan.first_sequence + GAP)
-            self._undo(moved, replace(session, plan=numbers_on), new)
+            self._undo(moved, replace(session, plan=numbers_on))
             raise MoveFailed(failures)
+        if failures := self._parts.peers.prepare(moved, moved.plan.used() & {old_entry}):
+            reason = str(MoveFailed(failures))
+            moved = self.change(moved, state=transition(moved.state, Event.LOSE), reason=reason)
+            self.event(moved, "degraded", why=reason)
         return self._arrived(session, moved, why)
 
-    def _drafted(self, session: SessionRecord, plan: Planned) -> tuple[SessionRecord, set[int]]:
-        """Have new nodes prepare under a plan that is written nowhere yet; returns it with them. Raises MoveFailed."""
+    def _drafted(self, session: SessionRecord, plan: Planned) -> SessionRecord:
+        """Have new nodes prepare under *plan*, which is written nowhere yet. Raises MoveFailed."""
         new = plan.used() - session.plan.used()
         draft = replace(session, plan=plan, epoch=session.epoch + 1)
         if failures := self._parts.peers.prepare(draft, new):
             self._free(draft, new)
             raise MoveFailed(failures)
-        return draft, new
+        return draft
 
     def _arrived(self, session: SessionRecord, moved: SessionRecord, why: str) -> SessionRecord:
-        """Start the session where it is now, tell of it, and free the nodes that were left."""
+        """Start the session where it is now, tell of it, and leave the nodes that it does not use any more."""
         if session.state in (State.RUNNING, State.DEGRADED):
             self._parts.peers.start(moved)
+        self._leave(session, moved)
         self._tell(session, moved, why)
-        self._free(session, session.plan.used() - moved.plan.used())
         return moved
 
     def _prepare_all(self, session: SessionRecord, moved: SessionRecord) -> dict[int, Failure]:
-        """Bring all nodes to their plans; where the graph is another, the entry's last: what it sends by the new one
-        meets nobody who goes by the old one.
+        """Bring all nodes to their plans, some of them last: where the graph is another, the entry's, since what it
+        sends by the new one must meet nobody who goes by the old one; in a planned move those that send to new nodes.
         """
-        peers, entry = self._parts.peers, moved.plan.entry_node
-        if session.plan.graph == moved.plan.graph:
-            return peers.prepare(moved)
-        return peers.prepare(moved, moved.plan.used() - {entry}) or peers.prepare(moved, [entry])
+        peers, used = self._parts.peers, moved.plan.used()
+        last = set[int]()
+        if session.plan.graph != moved.plan.graph:
+            last = {moved.plan.entry_node}
+        elif moved.accept_from < moved.epoch:
+            last = used & session.plan.used()
+        return peers.prepare(moved, used - last) or peers.prepare(moved, last)
 
     def _tell(self, session: SessionRecord, moved: SessionRecord, why: str) -> None:
         """Note in the history what is where now, and as which variant where that is another."""
@@ -207,29 +220,30 @@ class Placer:
         last = self._parts.registry.books.of(session.session_id, session.plan)
         return carried(session.plan, plan, last, reason)
 
-    def _undo(self, moved: SessionRecord, old: SessionRecord, new: set[int], *, begun: bool = True) -> None:
-        """Go back to where it was. begun: frames may be under way by *moved* already, and are sent again."""
+    def _undo(self, moved: SessionRecord, old: SessionRecord) -> None:
+        """Go back to where it was. Frames may be under way by *moved* already: its epoch ends, they are sent again."""
         epoch = moved.epoch + 1
-        accept_from = epoch if begun else moved.accept_from
         back = self.change(
-            moved, plan=old.plan, variant=old.variant, request=old.request, epoch=epoch, accept_from=accept_from
+            moved, plan=old.plan, variant=old.variant, request=old.request, epoch=epoch, accept_from=epoch
         )
-        self._parts.peers.prepare(back)
-        self._free(moved, new)
+        self._prepare_all(moved, back)
+        self._leave(moved, back)
 
-    def _settle(self, old: SessionRecord, moved: SessionRecord) -> None:
-        """After a while refuse the old epoch and free the nodes that were left."""
-        try:
-            self._parts.closing.wait(SETTLE_S)
-            with self._parts.locks.hold(moved.session_id):
-                current = self._parts.held.get(moved.session_id)
-                if current is not None and current.epoch == moved.epoch:
-                    self._parts.peers.prepare(self.change(current, accept_from=current.epoch))
-                    self._free(old, old.plan.used() - current.plan.used())
-        except (DatabaseAway, StaleEpoch) as error:
-            logger.warning("session %d: the old epoch stays welcome: %s", moved.session_id, error)
-        except Exception:
-            logger.exception("session %d: settling failed", moved.session_id)
+    def _leave(self, old: SessionRecord, now: SessionRecord) -> None:
+        """Free the nodes that the session does not use any more; later, while frames of an older epoch are welcome.
+
+        One that is away ends its part by its next heartbeat's answer, as do all that another process had left.
+        """
+        for session_id in list(self._left):
+            if self._parts.held.get(session_id) is None:
+                self._left.pop(session_id, None)
+        _, left = self._left.pop(now.session_id, (0.0, {}))
+        left = {n: a for n, a in (left | old.plan.nodes).items() if n not in now.plan.used()}
+        if now.accept_from < now.epoch:
+            self._left[now.session_id] = (time.monotonic(), left)
+        else:
+            alive = self._parts.registry.alive()
+            self._parts.peers.free(now.session_id, {n: left[n] for n in sorted(left) if n in alive})
 
     def _free(self, session: SessionRecord, nodes: set[int]) -> None:
         self._parts.peers.free(session.session_id, {n: session.plan.nodes[n] for n in sorted(nodes)})

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from coordinator.admission import view
-from coordinator.allocation.base import Decision, Placement, Request, Snapshot, Unplaceable
+from coordinator.allocation.base import Decision, Request, Snapshot, Unplaceable
 from coordinator.allocation.decide import decide, missed
 from coordinator.allocation.explain import explain
 from coordinator.allocation.loads import Promise, without
@@ -26,7 +26,7 @@ from coordinator.placing import MoveFailed, Parts, Placer
 from coordinator.promises import entries
 from coordinator.rebalance import PATIENCE_S, Situation, Verdict, judge, loading_ms, measured_fault, named, pause_s
 from coordinator.records import Planned, SessionRecord, replace
-from coordinator.repair import moves, started
+from coordinator.repair import moves, same_there, started
 from coordinator.sessions import State
 from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
@@ -66,7 +66,8 @@ class Rebalancer:
         sessions = {s.session_id: s for s in self._parts.held.all() if s.state is State.RUNNING}
         self._watches = {i: w for i, w in self._watches.items() if i in sessions}
         self._moved = {i: m for i, m in dict(self._moved).items() if i in sessions}
-        self._parts.usual.hear(undisturbed(self._parts.registry.status(), sessions), at)
+        living = {n: status for n, status in self._parts.registry.status().items() if n in alive}
+        self._parts.usual.hear(undisturbed(living, sessions), at)
         self._hurry(alive, sessions, at)
         reported = entries(alive)
         for session_id, session in sessions.items():
@@ -176,7 +177,7 @@ class Rebalancer:
             fps=promise.fps or 0.0,
             moved_s_ago=self._ago(session.session_id),
         )
-        choose = partial(self._one, algorithm, here)
+        choose = partial(self._one, algorithm, session)
         broken = fault is not None
         asked = Alternatives(own=request, otherwise=self._otherwise(session, request.seed) if broken else None)
         try:
@@ -191,7 +192,8 @@ class Rebalancer:
         if not verdict.move:
             return verdict, None
         variant = decision.variant
-        told = explain(decision, replace(request, variants=(variant,)), view(world, others, priority), here)
+        stays = same_there(session, here, (variant,))
+        told = explain(decision, replace(request, variants=(variant,)), view(world, others, priority), stays)
         plan = self._decider.plan(replace(decision, explanation=told), algorithm)
         return named(verdict, session.variant, variant.variant_name), Move(variant.variant_name, plan)
 
@@ -199,7 +201,8 @@ class Rebalancer:
         otherwise = self._parts.catalogue.request_otherwise(session, seed=seed)
         return None if otherwise is None else replace(otherwise, explain=False)
 
-    def _one(self, algorithm: str, here: Placement, request: Request, world: Snapshot) -> Decision:
+    def _one(self, algorithm: str, session: SessionRecord, request: Request, world: Snapshot) -> Decision:
+        here = same_there(session, placement(session), request.variants)
         return decide(self._parts.algorithms[algorithm], request, world, here, name=algorithm)
 
     def _request(self, session: SessionRecord) -> tuple[str, Request]:

@@ -1,8 +1,8 @@
 """What is wrong with a placement, and what to ask for instead. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
-from coordinator.allocation.base import Placement, Request
+from coordinator.allocation.base import Placement, Request, Variant
 from coordinator.records import Planned, SessionRecord, replace
 from wire.messages import HandlerSpec, Heartbeat
 
@@ -68,6 +68,16 @@ def surviving(plan: Planned, lost: Iterable[int], failed: Iterable[tuple[int, in
     gone, bad = set(lost), set(failed)
     nodes = {h: tuple(n for n in ns if n not in gone and (h, n) not in bad) for h, ns in plan.placement.items()}
     return Placement(nodes=nodes, entry_node=-1 if plan.entry_node in gone else plan.entry_node)
+
+
+def same_there(session: SessionRecord, current: Placement, variants: Sequence[Variant]) -> Placement:
+    """Return *current* with those handlers alone that are the same, type and parameters, in each of *variants*: one
+    that is another there loads anew, and stays nowhere.
+    """
+    runs = {h.handler_id: (h.handler_type, h.params) for h in session.plan.graph.handlers}
+    specs = [variant.topology.handlers for variant in variants]
+    same = {h for h, spec in runs.items() if all(h in s and (s[h].handler_type, s[h].params) == spec for s in specs)}
+    return Placement(nodes={h: n for h, n in current.nodes.items() if h in same}, entry_node=current.entry_node)
 
 
 def _entry(request: Request, plan: Planned, gone: set[int]) -> int | None:

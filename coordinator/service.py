@@ -18,7 +18,6 @@ from coordinator.problems import UnknownSession, WrongState, known, unplaceable,
 from coordinator.records import Asked, EventRecord, Planned, SessionRecord, replace
 from coordinator.requests import Reallocation
 from coordinator.sessions import PLACED, Event, State, transition
-from coordinator.snapshot import placement
 from coordinator.store import StaleEpoch
 from wire.database import DatabaseAway
 from wire.messages import SessionRequest
@@ -28,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 MAX_ID = 2**31 - 1  # wire.messages.Id
 ATTEMPTS = 3  # placements tried when nodes prove to be away
+DELETIONS = 3  # tried while another coordinator writes the same row
 
 Json = dict[str, object]
 
@@ -53,12 +53,7 @@ class Sessions:
 
     def get(self, session_id: int) -> SessionRecord:
         """Return the session, deleted or not. Raises UnknownSession."""
-        found = self._parts.held.get(session_id)
-        if found is None and session_id <= MAX_ID:  # a larger one fits into no column
-            found = self._parts.store.session(session_id)
-        if found is None:
-            raise UnknownSession(f"there is no session {session_id}")
-        return found
+        return self._parts.held.get(session_id) or self._row(session_id)
 
     def page(self, after: int, limit: int, owner: str | None = None) -> list[SessionRecord]:
         """Return the sessions that are not deleted, by id; without the database those that nodes hold.
@@ -212,26 +207,25 @@ class Sessions:
     def start(self, session_id: int) -> SessionRecord:
         """Start an initialized session. Raises UnknownSession, InvalidTransition."""
         with self._parts.locks.hold(session_id):
-            return self._start(self.get(session_id))
+            return self._start(self._current(session_id))
 
     def stop(self, session_id: int) -> SessionRecord:
         """Stop a running session; its nodes keep it until it is deleted. Raises UnknownSession, InvalidTransition."""
         with self._parts.locks.hold(session_id):
-            return self._placer.stop(self.get(session_id))
+            return self._placer.stop(self._current(session_id))
 
     def delete(self, session_id: int) -> None:
         """Delete a session and free its nodes; again when it is deleted already. Raises UnknownSession."""
         with self._parts.locks.hold(session_id):
-            record = self.get(session_id)
-            if record.state is not State.DELETED:
-                record = self._placer.change(record, state=transition(record.state, Event.DELETE))
-                self._placer.event(record, "deleted")
-            self._parts.peers.free(session_id, record.plan.nodes)
+            for _ in range(DELETIONS - 1):
+                with contextlib.suppress(StaleEpoch):
+                    return self._delete(self._current(session_id))
+            self._delete(self._current(session_id))
 
     def reallocate(self, session_id: int, asked: Reallocation) -> SessionRecord:
         """Place a session anew by what *asked* changes; only what differs moves. Raises problems, InvalidTransition."""
         with self._parts.locks.hold(session_id):
-            record = self.get(session_id)
+            record = self._current(session_id)
             if record.state not in PLACED:
                 detail = f"session {session_id} is {record.state}: its handlers run nowhere any more; create another"
                 raise WrongState(detail)
@@ -240,7 +234,8 @@ class Sessions:
             self._check_nodes(wish)
             request = self._parts.catalogue.request_again(record, wish, seed=secrets.randbits(31))
             algorithm = self._algorithm(asked.algorithm or record.plan.algorithm)
-            plan = self._decide(algorithm, request, placement(record))
+            lost = repair.lost_nodes(record.plan, self._parts.registry.alive())
+            plan = self._decide(algorithm, request, repair.surviving(record.plan, lost, ()))
             if not repair.moves(record.plan, plan):
                 plan = carried(record.plan, replace(plan, nodes=record.plan.nodes), None, "")
                 return self._placer.change(record, request=wish, plan=plan)
@@ -248,6 +243,26 @@ class Sessions:
                 return self._placer.moved(record, plan, "reallocated", request=wish)
             except MoveFailed as error:
                 raise unprepared(error.failures, plan.graph) from error
+
+    def _current(self, session_id: int) -> SessionRecord:
+        """Return the session as the database has it: another coordinator may have changed it a moment ago. The caller
+        holds its lock. Raises UnknownSession.
+        """
+        found = self._row(session_id)
+        self._parts.held.put(found)
+        return found
+
+    def _row(self, session_id: int) -> SessionRecord:
+        found = self._parts.store.session(session_id) if session_id <= MAX_ID else None  # larger: fits no column
+        if found is None:
+            raise UnknownSession(f"there is no session {session_id}")
+        return found
+
+    def _delete(self, record: SessionRecord) -> None:
+        if record.state is not State.DELETED:
+            record = self._placer.change(record, state=transition(record.state, Event.DELETE))
+            self._placer.event(record, "deleted")
+        self._parts.peers.free(record.session_id, record.plan.nodes)
 
     def _start(self, record: SessionRecord) -> SessionRecord:
         record = self._placer.change(record, state=transition(record.state, Event.START))

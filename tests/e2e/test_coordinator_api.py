@@ -411,10 +411,10 @@ def test_reallocate_moves_only_what_differs_and_keeps_the_old_epoch_welcome(
     same = post(daemon, f"/sessions/{number}/reallocate").json()
     assert (same["epoch"], same["placement"]) == (1, {"0": [1], "1": [1], "2": [2], "3": [2], "4": [2]})
     moved = post(daemon, f"/sessions/{number}/reallocate", {"pin": {"1": 2}}).json()
-    assert (moved["epoch"], moved["placement"]["1"]) == (2, [2])
-    assert (edge.plans[number]["epoch"], edge.plans[number]["accept_from"]) == (2, 1)
+    assert (moved["epoch"], moved["placement"]["1"]) == (3, [2])
+    assert (edge.plans[number]["epoch"], edge.plans[number]["accept_from"]) == (3, 1)
     assert server.plans[number]["local"] == [1, 2, 3, 4]
-    eventually(lambda: edge.plans[number]["accept_from"] == 2)
+    eventually(lambda: edge.plans[number]["accept_from"] == 3)
     both = post(daemon, f"/sessions/{number}/reallocate", {"pin": {"1": [1, 2]}}).json()
     assert sorted(both["placement"]["1"]) == [1, 2]
     assert problem(post(daemon, f"/sessions/{number}/reallocate", {"pin": {"9": 1}}), 422)["pointer"] == "/pin/9"

@@ -192,6 +192,18 @@ def test_a_lost_entry_is_chosen_anew() -> None:
     assert repair.surviving(planned({1: [1], 2: [2]}), [1], []).nodes == {1: (), 2: (2,)}
 
 
+def test_of_another_variant_only_what_is_the_same_there_stays() -> None:
+    others = [HandlerSpec(handler_id=2, handler_type=6), HandlerSpec(handler_id=2, handler_type=9, params={"x": 1})]
+    own = asked().variants
+    here = snapshot.placement(session())
+    assert repair.same_there(session(), here, own) == here
+    for other in others:
+        graph = replace(GRAPH, handlers=[GRAPH.handlers[0], other])
+        variant = Variant(variant_name="w", accuracy=None, topology=Topology(graph, PORTS))
+        same = repair.same_there(session(), here, (*own, variant))
+        assert (same.nodes, same.entry_node) == ({1: (1,)}, 1)
+
+
 def test_handlers_given_up_count_at_the_current_epoch_only() -> None:
     failed = [HandlerStatus(handler_id=2, state="failed", reason="killed 5 times")]
     assert repair.given_up(session(), {2: beat(2, sessions=[report(3, handlers=failed)])}) == {(2, 2): "killed 5 times"}
@@ -267,11 +279,24 @@ def test_cordons_outlive_heartbeats_and_what_others_heard_counts() -> None:
 
 
 def test_what_was_put_after_the_reading_is_not_undone_by_it() -> None:
-    held, now = Held(), time.time()
-    held.put(session(updated=now + 1, epoch=9))
-    held.merge([session(updated=now - 5)], now)
+    held, read = Held(), time.monotonic()
+    held.put(session(epoch=9))
+    held.merge([session()], read)
     assert [s.epoch for s in held.all()] == [9]
-    held.merge([], now + 2)
+    held.merge([], time.monotonic() + 2)
     assert held.all() == []
+    read = time.monotonic()
     held.put(session(state=State.DELETED))
     assert held.get(5) is None
+    held.merge([session()], read)
+    assert held.get(5) is None, "it was deleted after the reading"
+    held.merge([session()], time.monotonic() + 2)
+    assert [s.epoch for s in held.all()] == [3]
+
+
+@pytest.mark.parametrize("ahead_s", [-5.0, 5.0])
+def test_what_another_coordinator_wrote_counts_whatever_its_clock_says(ahead_s: float) -> None:
+    held, now = Held(), time.time()
+    held.put(session(updated=now + ahead_s, epoch=1))
+    held.merge([session(updated=now, epoch=2)], time.monotonic() + 1)
+    assert [s.epoch for s in held.all()] == [2]
