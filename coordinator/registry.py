@@ -36,6 +36,7 @@ class _Entry:
     heard: float  # monotonic s; or since when it is waited for
     down: bool = False
     answered: float = float("-inf")  # monotonic s: to one who looked
+    told: bool = False  # heard by another process, which says so through the database
 
     @property
     def lived(self) -> float:
@@ -51,6 +52,7 @@ class Registry:
         self._entries: dict[int, _Entry] = {}
         self.books = LastBooks()
         self._lock = threading.Lock()
+        self._merged = float("-inf")  # monotonic s: the last word of other processes
         self._doubtful: set[int] = set()  # nodes that others could not reach
         self.doubts = threading.Event()  # set when there are new ones
 
@@ -68,12 +70,18 @@ class Registry:
             self.doubt(beat.unreachable)
 
     def merge(self, records: Iterable[NodeRecord], mono: float) -> None:
-        """Take what the database knows and this process has not heard: of its former life, or of another process."""
+        """Take what the database knows and this process has not heard: of its former life, or of another process.
+
+        After a time without the database the others have theirs first to say what they heard meanwhile.
+        """
         with self._lock:
+            gap, self._merged = mono - self._merged > self._timeout, mono
+            for told in (e for e in self._entries.values() if gap and e.told and not e.down):
+                told.heard = mono
             for record in records:
                 entry = self._entries.get(record.node_id)
                 if entry is None or entry.record.last_seen < record.last_seen:
-                    self._entries[record.node_id] = _Entry(record, mono, down=record.heartbeat.leaving)
+                    self._entries[record.node_id] = _Entry(record, mono, down=record.heartbeat.leaving, told=True)
                     self.books.hear(record.heartbeat)
                 else:
                     entry.record = replace(entry.record, cordoned=record.cordoned)
@@ -86,9 +94,12 @@ class Registry:
                     entry.heard = mono
 
     def judge(self, mono: float) -> list[int]:
-        """Call down the nodes that gave no sign of life for too long and return them."""
+        """Call down the nodes that gave no sign of life for too long and return them. Those of which others tell are
+        judged by the time of the last word: while the database is away nobody tells.
+        """
         with self._lock:
-            late = [e for e in self._entries.values() if not e.down and mono - e.lived > self._timeout]
+            until = {False: mono, True: min(mono, self._merged)}
+            late = [e for e in self._entries.values() if not e.down and until[e.told] - e.lived > self._timeout]
             for entry in late:
                 entry.down = True
             return [e.record.node_id for e in late]

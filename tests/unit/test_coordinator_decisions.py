@@ -275,6 +275,21 @@ def test_cordons_outlive_heartbeats_and_what_others_heard_counts() -> None:
     assert nodes.alive()[1].boot_id == "b"
 
 
+def test_nodes_that_others_tell_of_are_judged_by_the_time_of_the_last_word() -> None:
+    """The database is away for 14 s: neither of two coordinators hears what the other one hears."""
+    nodes = registry()
+    told = NodeRecord(node_id=1, heartbeat=beat(1, "a"), last_seen=100.0, cordoned=Cordon.OPEN)
+    nodes.merge([told], 0.0)
+    nodes.heard(beat(2, "b"), 0.0, 100.0)
+    assert nodes.judge(13.9) == [2]
+    nodes.merge([told], 14.0)
+    assert nodes.judge(14.1) == [], "the other one's word is on its way"
+    nodes.merge([told], 15.5)
+    assert nodes.judge(15.6) == []
+    nodes.merge([told], 17.1)
+    assert nodes.judge(17.2) == [1]
+
+
 # --- sessions in memory -------------------------------------------------------------------------------
 
 
