@@ -44,10 +44,10 @@ def comparison(path: Path, rows: Mapping[str, Mapping[str, Interval]], title: st
         errors = [[scale * (m - a) for m, a, _ in found.values()], [scale * (b - m) for m, _, b in found.values()]]
         colours = ["#c44e52" if name == "layered_dp" else "#4878a8" for name in found]
         bars = axis.barh(list(found), means, xerr=errors, color=colours, error_kw={"elinewidth": 1, "capsize": 2})
-        axis.bar_label(bars, [f"{m:.3g}" for m in means], padding=4, fontsize=8)
+        axis.bar_label(bars, [f"{m:,.0f}" if m >= 100 else f"{m:.3g}" for m in means], padding=4, fontsize=8)
         axis.set_title(scenario, fontsize=10)
         axis.invert_yaxis()  # as in the tables, the first on top
-        axis.margins(x=0.18)
+        axis.margins(x=0.22)
         axis.tick_params(labelsize=8)
     figure.suptitle(title)
     figure.savefig(path, dpi=80)
