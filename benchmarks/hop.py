@@ -240,7 +240,8 @@ class Hop(Way):
         control.send(self._pipe, Attach(session_id=1, plan=benchmark_plan(url), state="running"))
         self._await(Attached)
         threading.Thread(target=self._drain, daemon=True).start()
-        self._link = HopLink(HopClient(url, Credential(TOKEN)), 2, Recorder(1.0), insist, lambda node_id: None)
+        client = HopClient(url, Credential(TOKEN))
+        self._link = HopLink(client, 2, Recorder(1.0), insist, lambda node_id: None, lambda epoch: True)
         self._body, self._path, self._sequence = secrets.token_bytes(size), input_path(1, 0, 0), 0
         self.post, self.settle = self._post, self._link.settle
         self.receivers = {"receiver": self._gateway.pid or 0, "hand-over": self._reader.pid or 0}

@@ -165,9 +165,8 @@ class Relay(hop.Way):
             side.attach(plan)
         pid = self._start_worker(worker, plans[0])
         self.receivers = {"gateway A": self._first.gateway, "handler": pid, "gateway B": self._second.gateway}
-        self._link = HopLink(
-            HopClient(self._first.url, Credential(hop.TOKEN)), 2, Recorder(1.0), hop.insist, lambda node_id: None
-        )
+        client = HopClient(self._first.url, Credential(hop.TOKEN))
+        self._link = HopLink(client, 2, Recorder(1.0), hop.insist, lambda node_id: None, lambda epoch: True)
         self._body = secrets.token_bytes(size)
         self._sequence = 0
         self.post, self.settle = self._post, self._link.settle
