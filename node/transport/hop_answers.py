@@ -1,7 +1,6 @@
 """The answers to packets, as they come on one connection: 202s by the dozen, anything else by httptools."""
 
 import socket
-import time
 from collections.abc import Callable
 
 import httptools
@@ -58,14 +57,15 @@ class Answers:
         """Return the next answer; None when it is not there and nobody waits. Raises Disconnected, also when it does
         not *matter* any more: the socket lets go of a call after LOOK_S.
         """
-        since = time.monotonic()
+        looks = 0
         while (answer := self._take()) is None:
             try:
                 data = self._socket.recv(RECEIVE_SIZE, 0 if wait else socket.MSG_DONTWAIT)
             except BlockingIOError as error:
                 if not wait:
                     return None
-                if time.monotonic() - since < ANSWER_S - LOOK_S / 2 and matters():
+                looks += 1
+                if looks * LOOK_S < ANSWER_S and matters():
                     continue
                 raise Disconnected("no answer") from error
             except OSError as error:

@@ -155,7 +155,8 @@ class HopLink:
             answer = self._hop.post(parcel.path, parcel.pieces, matters=matters)
         except Disconnected as error:
             log.debug("hop to node %s: %s", self._node_id, error)
-            self._away(self._node_id)
+            if matters():  # else we went, not the node
+                self._away(self._node_id)
             return None
         fate = fate_of(answer.status)
         if fate is Fate.TAKEN:
